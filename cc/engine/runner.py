@@ -1,0 +1,297 @@
+"""The runner: steps in the order of their dependencies, independent ones in parallel, each yielding an outcome.
+
+    waiting -> ready -> running -> finished
+               `needs` and `requires` finished: ready. A failed one among them leaves a step out, unless it is `always`;
+               a skipped one leaves it out only where it is `requires`. Cancelled or out of time: nothing more starts.
+
+This is the outermost edge: an exception that nobody foresaw becomes a `failed` outcome here, its traceback the
+evidence, and a listener that raises costs a warning, never the run.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from cc.clock import Cancel, Clock
+from cc.engine.events import (
+    AttemptFailed,
+    Event,
+    Listener,
+    Note,
+    RunFinished,
+    RungFailed,
+    RunStarted,
+    StepFinished,
+    StepStarted,
+    Waiting,
+)
+from cc.engine.ladder import Ladder, Rung, run_ladder
+from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status, all_fallbacks
+from cc.engine.retry import RetryPolicy
+from cc.engine.step import Action, AttemptsOver, Context, failed, outcome_of, run_with_retry
+from cc.errors import ConfigError, Failure
+
+WORKERS = 8
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A named goal and its place in the run. `timeout` in seconds, of one step with all its attempts and rungs.
+
+    `left_out` is the reason why a flag or a condition leaves the step out, None where it takes part.
+    """
+
+    name: str
+    goal: Action | Ladder
+    needs: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+    always: bool = False
+    left_out: str | None = None
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        return (*self.needs, *self.requires)
+
+
+@dataclass(slots=True)
+class _State:
+    finished: dict[str, Outcome] = field(default_factory=dict)
+    blocked: dict[str, str] = field(default_factory=dict)  # a step that failed or was left out for it -> what failed
+    waiting: dict[str, set[str]] = field(default_factory=dict)
+    dependents: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Runner:
+    """Runs steps. One instance a run.
+
+    `deadline_s` bounds the whole run in seconds; `random` in [0, 1) is the jitter of retries.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        cancel: Cancel,
+        listeners: Sequence[Listener] = (),
+        deadline_s: float | None = None,
+        random: Callable[[], float] = lambda: 0.5,
+        workers: int = WORKERS,
+    ) -> None:
+        self._clock = clock
+        self._cancel = cancel
+        self._listeners = list(listeners)
+        self._deadline = None if deadline_s is None else clock.now() + deadline_s
+        self._random = random
+        self._workers = workers
+        self._telling = threading.Lock()
+        self._warnings: list[str] = []
+
+    def run(self, command: str, steps: Sequence[Step], *, fallbacks: Sequence[Fallback] = ()) -> Recap:
+        """Run them all and say what came of it. Raises ConfigError for a dependency on nothing, or on itself.
+
+        `fallbacks` are those taken before the first step (a stale lock removed, ...): they belong to the recap.
+        """
+        started = self._clock.now()
+        by_name = check_graph(steps)
+        self._tell(RunStarted(command, tuple(by_name)))
+        outcomes = self._run_all(by_name)
+        named = tuple(NamedOutcome(step.name, outcomes[step.name]) for step in steps)
+        late = self._deadline is not None and self._clock.now() >= self._deadline
+        if late and any(step.outcome.status is Status.FAILED for step in named):
+            self._cancel.request("deadline")
+        recap = Recap(
+            command=command,
+            steps=named,
+            fallbacks=(*fallbacks, *all_fallbacks(named)),
+            warnings=tuple(self._warnings),
+            duration_s=self._clock.now() - started,
+            stopped=self._cancel.requested,
+        )
+        self._tell(RunFinished(recap))
+        return replace(recap, warnings=tuple(self._warnings))
+
+    def _run_all(self, by_name: dict[str, Step]) -> dict[str, Outcome]:
+        state = _State(waiting={name: set(step.after) for name, step in by_name.items()})
+        for name, step in by_name.items():
+            for before in set(step.after):
+                state.dependents.setdefault(before, []).append(name)
+        ready = [name for name, after in state.waiting.items() if not after]
+        done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
+        jobs: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        threads: list[threading.Thread] = []
+        running = 0
+        while ready or running:
+            for name in ready:
+                step = by_name[name]
+                reason = self._left_out(step, state)
+                if reason is not None:
+                    outcome = Outcome(Status.SKIPPED, reason, attempts=0)
+                    self._tell(StepFinished(name, outcome))
+                    done.put((name, outcome))
+                else:
+                    if len(threads) < min(self._workers, running + 1):
+                        threads.append(self._worker(jobs, done))
+                    jobs.put(step)
+                running += 1
+            name, outcome = self._next(done)
+            running -= 1
+            ready = _finish(name, outcome, state)
+        for _ in threads:
+            jobs.put(None)
+        for thread in threads:
+            thread.join()
+        return state.finished
+
+    def _worker(self, jobs: queue.SimpleQueue[Step | None], done: queue.SimpleQueue[tuple[str, Outcome]]) -> threading.Thread:
+        def work() -> None:
+            while (step := jobs.get()) is not None:
+                done.put((step.name, self._run_step(step)))
+
+        thread = threading.Thread(target=work, name="cc-step", daemon=True)
+        thread.start()
+        return thread
+
+    def _next(self, done: queue.SimpleQueue[tuple[str, Outcome]]) -> tuple[str, Outcome]:
+        """The next finished step. The run's deadline passing asks for the stop, and the running acts then end."""
+        while True:
+            left = None if self._deadline is None or self._cancel.requested else self._deadline - self._clock.now()
+            try:
+                return done.get(timeout=None if left is None else max(0.0, left))
+            except queue.Empty:
+                self._cancel.request("deadline")
+
+    def _left_out(self, step: Step, state: _State) -> str | None:
+        """Why this step does not start, or None."""
+        if self._deadline is not None and self._clock.now() >= self._deadline:
+            self._cancel.request("deadline")
+        if self._cancel.requested:
+            return f"not started: {'the deadline passed' if self._cancel.requested == 'deadline' else 'cancelled'}"
+        if step.left_out is not None:
+            return step.left_out
+        if not step.always:
+            for name in step.after:
+                if name in state.blocked:
+                    state.blocked[step.name] = state.blocked[name]
+                    return f"{state.blocked[name]!r} failed"
+        for name in step.requires:
+            if state.finished[name].status is Status.SKIPPED:
+                return f"requires {name!r}, which was skipped"
+        return None
+
+    def _run_step(self, step: Step) -> Outcome:
+        self._tell(StepStarted(step.name))
+        started = self._clock.now()
+        outcome, unforeseen = self._guarded(lambda: self._reach(step))
+        if outcome is None:
+            lines = tuple(unforeseen.splitlines())
+            outcome = Outcome(
+                Status.FAILED, f"a bug in cc: {lines[-1]}", evidence=lines, error="internal_error",
+                hint="please report it, with the lines above",
+            )  # fmt: skip
+        outcome = replace(outcome, duration_s=self._clock.now() - started)
+        self._tell(StepFinished(step.name, outcome))
+        return outcome
+
+    def _reach(self, step: Step) -> Outcome:
+        context = self._context(step.name).until(step.timeout)
+        if isinstance(step.goal, Ladder):
+
+            def left_rung(number: int, rung: Rung, failure: Failure, following: int | None) -> None:
+                self._tell(RungFailed(step.name, number, rung.name, failure.code, failure.message, following))
+
+            return run_ladder(step.name, step.goal, context, step.retry, left_rung)
+        try:
+            return outcome_of(*run_with_retry(step.goal, context, step.retry))
+        except AttemptsOver as over:
+            return failed(over.failure, over.attempts)
+
+    def _context(self, name: str) -> Context:
+        return Context(
+            clock=self._clock,
+            cancel=self._cancel,
+            deadline=self._deadline,
+            say=lambda what, elapsed, within: self._tell(Waiting(name, what, elapsed, within)),
+            note=lambda text: self._tell(Note(name, text)),
+            retried=lambda attempt, failure, wait: self._tell(
+                AttemptFailed(name, attempt, failure.code, failure.message, wait)
+            ),
+            random=self._random,
+        )
+
+    def _tell(self, event: Event) -> None:
+        with self._telling:
+            for listener in list(self._listeners):
+                _, unforeseen = self._guarded(lambda to=listener: to(event))  # type: ignore[misc]
+                if unforeseen:
+                    self._listeners.remove(listener)
+                    last = unforeseen.strip().splitlines()[-1]
+                    self._warnings.append(f"a listener failed and hears nothing more: {last}")
+
+    @staticmethod
+    def _guarded(call: Callable[[], T]) -> tuple[T | None, str]:
+        """Call it; an exception that nobody foresaw comes back as its traceback. The outermost edge."""
+        try:
+            return call(), ""
+        except Exception:  # noqa: BLE001 - the one place: whatever a step or a listener raises must not end the run
+            return None, traceback.format_exc()
+
+
+def _finish(name: str, outcome: Outcome, state: _State) -> list[str]:
+    """Take a finished step in; returns the steps that are ready now, in the playbook's order."""
+    state.finished[name] = outcome
+    if outcome.status is Status.FAILED:
+        state.blocked[name] = name
+    ready = []
+    for dependent in state.dependents.get(name, ()):
+        state.waiting[dependent].discard(name)
+        if not state.waiting[dependent]:
+            ready.append(dependent)
+    return ready
+
+
+def check_graph(steps: Sequence[Step]) -> dict[str, Step]:
+    """The steps by name, in order. Raises ConfigError for a name used twice, an unknown one, or a circle of them."""
+    by_name: dict[str, Step] = {}
+    for step in steps:
+        if step.name in by_name:
+            raise ConfigError(f"two steps are called {step.name!r}")
+        by_name[step.name] = step
+    for step in steps:
+        for name in step.after:
+            if name not in by_name:
+                raise ConfigError(f"step {step.name!r} comes after {name!r}, and no step is called so")
+    settled: set[str] = set()
+    for step in steps:
+        _walk(step.name, by_name, settled)
+    return by_name
+
+
+def _walk(start: str, by_name: dict[str, Step], settled: set[str]) -> None:
+    """Depth first without recursion (a playbook may be a chain of thousands)."""
+    path: list[str] = []
+    on_path: set[str] = set()
+    stack: list[tuple[str, bool]] = [(start, False)]
+    while stack:
+        name, leaving = stack.pop()
+        if leaving:
+            path.pop()
+            on_path.discard(name)
+            settled.add(name)
+            continue
+        if name in settled:
+            continue
+        if name in on_path:
+            circle = [*path[path.index(name) :], name]
+            raise ConfigError("steps wait for each other in a circle: " + " -> ".join(circle))
+        path.append(name)
+        on_path.add(name)
+        stack.append((name, True))
+        stack.extend((after, False) for after in by_name[name].after if after not in settled)

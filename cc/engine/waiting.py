@@ -1,0 +1,45 @@
+"""Waiting: a probe with a deadline, never a bare sleep; after a second it says what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from cc.engine.step import Context
+from cc.errors import Interrupted
+
+T = TypeVar("T")
+QUIET_S = 1.0
+REPEAT_S = 5.0
+
+
+def wait_for(
+    context: Context,
+    what: str,
+    look: Callable[[], T | None],
+    *,
+    within: float,
+    first_pause: float = 0.02,
+    longest_pause: float = 0.25,
+) -> T | None:
+    """Call `look` until it returns something, at most `within` seconds; None when the time is over.
+
+    Pauses grow from `first_pause` to `longest_pause` seconds. Raises Interrupted when the run is cancelled, and what
+    `look` raises.
+    """
+    started = context.clock.now()
+    end = started + context.left(within)
+    pause, said = first_pause, started + QUIET_S
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        now = context.clock.now()
+        if now >= end:
+            return None
+        if now >= said:
+            context.say(what, now - started, within)
+            said = now + REPEAT_S
+        if not context.clock.wait(min(pause, end - now), context.cancel):
+            raise Interrupted(f"cancelled while waiting for {what}")
+        pause = min(pause * 1.5, longest_pause)
