@@ -19,6 +19,7 @@ class Host:
     `base` is the directory that relative paths start from. `environ` is the whole environment of the commands.
     `variables` are the playbook's own, given to scripts. `project` and `owner` (`<project>:<id>`) are the marker on
     what we start; `run_dir` holds pid files, `log_dir` logs. `secrets` are masked wherever text leaves the process.
+    `wait`: what is started must also answer. `memo` is what was read once and holds for the whole run.
     """
 
     shell: Shell
@@ -30,6 +31,8 @@ class Host:
     log_dir: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    wait: bool = True
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     def path(self, given: str) -> str:
         """An absolute path: `~` is the user's home, a relative one starts from `base`."""

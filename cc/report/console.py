@@ -1,0 +1,128 @@
+"""What a person reads: one line a step as it happens, and a recap. A listener for engine events.
+
+    changed  clickhouse           2.4 s  clickhouse-otel running and ready
+    skipped  collector                   requires 'clickhouse', which was skipped
+     ...     clickhouse                  waiting for clickhouse to answer (4 s of 60 s)
+     down    dashboard                   gunicorn: port 8110 is held by python3 (pid 4711); trying the next way
+"""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Mapping
+from typing import TextIO
+
+from cc.engine.events import AttemptFailed, Event, Note, RungFailed, RunFinished, RunStarted, StepFinished, Waiting
+from cc.engine.outcome import NamedOutcome, Outcome, Recap, Status
+
+COLOURS = {"ok": "32", "changed": "33", "skipped": "36", "failed": "31", "degraded": "35", "hint": "1"}
+EVIDENCE_LINES = 10
+
+
+def wants_colour(stream: TextIO, environ: Mapping[str, str], *, refused: bool) -> bool:
+    """Colour only for a terminal that can show it (https://no-color.org)."""
+    return not refused and stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+class Console:
+    """Writes to one stream. `width` is the terminal's in columns, None where lines are not broken (a pipe)."""
+
+    def __init__(self, stream: TextIO, *, colour: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+        self._stream = stream
+        self._colour = colour
+        self._quiet = quiet
+        self._verbose = verbose
+        self._width = shutil.get_terminal_size().columns if stream.isatty() else None
+        self._names = 12
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            self._names = max(map(len, event.steps), default=0)
+        elif isinstance(event, StepFinished):
+            self._step(event.step, event.outcome)
+        elif isinstance(event, RunFinished):
+            self.recap(event.recap)
+        elif not self._quiet:
+            self._happening(event)
+
+    def _happening(self, event: Event) -> None:
+        if isinstance(event, Waiting):
+            of = f" of {event.within_s:g} s" if event.within_s is not None else ""
+            self._line("...", event.step, None, f"waiting for {event.what} ({event.elapsed_s:.0f} s{of})")
+        elif isinstance(event, RungFailed) and event.next_rung is not None:
+            self._line("down", event.step, None, f"{event.rung_name}: {event.reason}; trying the next way")
+        elif isinstance(event, AttemptFailed):
+            text = f"attempt {event.attempt}: {event.reason}; again in {event.retry_in_s:.1f} s"
+            self._line("again", event.step, None, text)
+        elif isinstance(event, Note):
+            self._line("...", event.step, None, event.text)
+
+    def _step(self, name: str, outcome: Outcome) -> None:
+        calm = outcome.status in (Status.OK, Status.CHANGED) and not outcome.degraded
+        if self._quiet and calm:
+            return
+        reason = f"degraded: {outcome.reason}" if outcome.degraded else outcome.reason
+        self._line(outcome.status.value, name, outcome.duration_s if outcome.attempts else None, reason)
+        for warning in outcome.warnings:
+            self._line("warn", name, None, warning)
+        if outcome.status is Status.FAILED or (self._verbose and outcome.evidence):
+            for line in outcome.evidence[-EVIDENCE_LINES if not self._verbose else None :]:
+                self._write(f"    | {line}")
+        if outcome.diff and self._verbose:
+            for line in outcome.diff.splitlines():
+                self._write(f"    {line}")
+
+    def recap(self, recap: Recap) -> None:
+        """Counts, each degradation and failure with its reason and what to type next, each fallback taken."""
+        counts = "  ".join(f"{key}={value}" for key, value in recap.counts.items())
+        status = recap.status.value
+        word = self._paint(status, status) + (", " + self._paint("degraded", "degraded") if recap.degraded else "")
+        if recap.stopped:
+            word += f", stopped by {'the deadline' if recap.stopped == 'deadline' else recap.stopped}"
+        if self._quiet and status in ("ok", "changed") and not recap.degraded and not recap.stopped:
+            return
+        self._write(f"\n{recap.command}: {word}   {counts}   {recap.duration_s:.2f} s")
+        told = set()
+        for step in recap.steps:
+            if step.outcome.degraded or step.outcome.status is Status.FAILED:
+                self._trouble(step)
+                told.add(step.name)
+        for fallback in recap.fallbacks:
+            if fallback.what not in told:
+                self._write(f"  {'fallback':9} {fallback.what}, rung {fallback.rung}: {fallback.reason}")
+        for warning in recap.warnings:
+            self._write(f"  {'warning':9} {warning}")
+
+    def _trouble(self, step: NamedOutcome) -> None:
+        word = "failed" if step.outcome.status is Status.FAILED else "degraded"
+        self._write(f"  {self._paint(word, f'{word:9}')} {step.name}: {step.outcome.reason}")
+        if step.outcome.hint:
+            self._write(f"  {'':9} -> {self._paint('hint', step.outcome.hint)}")
+
+    def _line(self, word: str, name: str, seconds: float | None, text: str) -> None:
+        took = f"{seconds:6.2f} s" if seconds is not None else " " * 8
+        head = f"{self._paint(word, f'{word:8}')} {name:{self._names}} {took}"
+        first, _, rest = text.partition("\n")
+        room = None if self._width is None else self._width - (8 + 1 + self._names + 1 + 8 + 2)
+        if room is None or len(first) <= room:
+            self._write(f"{head}  {first}".rstrip())
+        else:
+            self._write(head.rstrip())
+            indent = "    " if (self._width or 0) > 40 else " "
+            self._write(textwrap.fill(first, max(self._width or 0, 10), initial_indent=indent, subsequent_indent=indent))
+        if rest and self._verbose:
+            self._write(textwrap.indent(rest, "    "))
+
+    def _paint(self, word: str, text: str) -> str:
+        code = COLOURS.get(word)
+        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
+
+    def say(self, text: str) -> None:
+        """A sentence outside any step."""
+        self._write(text)
+
+    def _write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        self._stream.flush()

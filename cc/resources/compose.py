@@ -1,0 +1,361 @@
+"""Services of a compose file, up or down by `docker compose` (the plugin, then the legacy program of its own name).
+
+    up    ok when every service runs, was made from this file as it is now (compose's config hash), from the image that
+          is here now, and answers (`ready`, or its own health check). Else: missing images are pulled, taken ports are
+          named with their holder before anything is touched, `up -d`, wait for ready. What this act created and could
+          not bring to ready is removed again, its last log lines kept; what was there before stays.
+    down  ok when no container and no network of the project is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cc.engine.spec import Field, VerbSpec
+from cc.engine.step import Acted, Action, Context, Probe
+from cc.engine.waiting import wait_for
+from cc.errors import Failure, Interrupted
+from cc.resources import http, port
+from cc.resources.docker_engine import STOP_GRACE_S, Container, Docker
+from cc.resources.host import Host, Verb
+
+PROJECT_LABEL = "com.docker.compose.project"
+HASH_LABEL = "com.docker.compose.config-hash"
+READ_S = 10.0
+UP_S = 120.0
+READY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeFile:
+    """One compose file in one environment, read by compose itself, each reading once in a run."""
+
+    host: Host
+    docker: Docker
+    file: str
+    project: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *args: str, deadline: float, despite_cancel: bool = False) -> Any:
+        """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin."""
+        words = ("-f", self.file, "-p", self.project, *args)
+        extra = {"environ": self._secret_values(), "deadline": deadline, "secrets": tuple(self._secret_values().values())}
+        if despite_cancel:
+            extra["despite_cancel"] = True
+        if not self.host.memo.get("legacy compose"):
+            try:
+                return self.docker.cli("compose", *words, **extra)
+            except Failure as failure:
+                if failure.code != "tool_missing":
+                    raise
+                result = self._legacy(words, extra, failure)
+                self.host.memo["legacy compose"] = True
+                return result
+        return self._legacy(words, extra, None)
+
+    def _legacy(self, words: tuple[str, ...], extra: dict[str, Any], missing: Failure | None) -> Any:
+        try:
+            return self.docker.program("docker-compose", *words, **extra)
+        except Failure as failure:
+            if failure.code == "tool_missing" and missing is not None:
+                raise missing from failure  # what the plugin's absence said is what the user can mend
+            raise
+
+    def _secret_values(self) -> dict[str, str]:
+        return {name: _read_secret(name, path) for name, path in self.secrets.items()}
+
+    def hashes(self) -> dict[str, str]:
+        """Compose's own hash of each service's configuration in this environment."""
+        key = ("compose hashes", self.file, self.project)
+        if key not in self.host.memo:
+            lines = self.run("config", "--hash", "*", deadline=READ_S).stdout.splitlines()
+            self.host.memo[key] = dict(line.split() for line in lines if len(line.split()) == 2)
+        found: dict[str, str] = self.host.memo[key]
+        return found
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """The services as compose resolved them (`config --format json`)."""
+        key = ("compose services", self.file, self.project)
+        if key not in self.host.memo:
+            text = self.run("config", "--format", "json", deadline=READ_S).stdout
+            try:
+                self.host.memo[key] = json.loads(text)["services"]
+            except (ValueError, KeyError, TypeError):
+                raise Failure("docker compose config did not answer with JSON", code="bad_answer") from None
+        found: dict[str, dict[str, Any]] = self.host.memo[key]
+        return found
+
+    def containers(self) -> tuple[Container, ...]:
+        return self.docker.containers({PROJECT_LABEL: self.project})
+
+
+def _read_secret(name: str, path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise Failure(f"{name}: cannot read {path}: {error.strerror}", code="permission_denied") from error
+
+
+class Up:
+    """The services run as the file says, and answer."""
+
+    probed = True
+
+    def __init__(self, compose: ComposeFile, services: tuple[str, ...], args: Mapping[str, Any]) -> None:
+        self._compose = compose
+        self._wanted = services
+        self._ready: str | None = args.get("ready")
+        self._within: float = args.get("within") or READY_S
+        self._deps: bool = args.get("deps", True)
+        self._wait = compose.host.wait
+        self.name = "docker compose"
+
+    def probe(self, context: Context) -> Probe:
+        by_service = self._own()
+        hashes = self._compose.hashes()
+        wanted = self._wanted or tuple(hashes)
+        for service in wanted:
+            if service not in hashes:
+                raise Failure(f"{self._compose.file} has no service {service!r}", code="bad_config")
+        reasons = [why for service in wanted if (why := self._unlike(by_service.get(service), service, hashes))]
+        answer = tuple((c.id, c.state, c.started_at) for _, c in sorted(by_service.items()) if c.service in wanted)
+        if reasons:
+            return Probe(False, "; ".join(reasons), answer)
+        if self._wait and (reason := self._unready(by_service, wanted)):
+            return Probe(False, reason, answer)
+        names = ", ".join(by_service[service].name for service in wanted)
+        return Probe(True, f"{names} running" + (" and ready" if self._wait else ""), answer)
+
+    def _own(self) -> dict[str, Container]:
+        return {container.service: container for container in self._compose.containers() if container.service}
+
+    def _unlike(self, container: Container | None, service: str, hashes: Mapping[str, str]) -> str | None:
+        """Why this container is not what the file says, or None."""
+        if container is None:
+            return f"{service} has no container"
+        if not container.running:
+            return container.describe()
+        if container.labels.get(HASH_LABEL) != hashes[service]:
+            return f"{container.name} was made from another configuration"
+        here = self._compose.docker.image_id(container.image)
+        if here is not None and here != container.image_id:
+            return f"{container.name} runs an older image than {container.image} is now"
+        return None
+
+    def _unready(self, by_service: Mapping[str, Container], wanted: tuple[str, ...]) -> str | None:
+        for service in wanted:
+            container = by_service[service]
+            if container.health in ("starting", "unhealthy") and not self._ready:
+                return container.describe()
+        if self._ready:
+            try:
+                answer = http.get(self._ready, timeout=2.0)
+            except Failure as failure:
+                return failure.message
+            if answer.status != 200:
+                return f"{self._ready} answers {answer.status}"
+        return None
+
+    def check(self, context: Context, before: Probe) -> None:
+        own = self._own()
+        services = self._compose.services()
+        for service in self._wanted or tuple(services):
+            said = services[service]
+            self._check_name(said.get("container_name"))
+            running = own.get(service)
+            if running is not None and running.running:
+                continue  # it holds its own ports
+            for published in said.get("ports") or ():
+                if published.get("published") and published.get("protocol", "tcp") == "tcp":
+                    port.refuse_if_held(published.get("host_ip") or "0.0.0.0", int(published["published"]))  # noqa: S104
+
+    def _check_name(self, name: str | None) -> None:
+        other = self._compose.docker.container(name) if name else None
+        if other is not None and other.labels.get(PROJECT_LABEL) != self._compose.project:
+            project = other.labels.get(PROJECT_LABEL)
+            raise Failure(
+                f"a container called {name} exists and belongs to {f'project {project!r}' if project else 'somebody else'}",
+                code="not_ours", hint=f"docker rm -f {name}   # if you don't need it, or set CC_PROJECT to another name",
+            )  # fmt: skip
+
+    def act(self, context: Context, before: Probe) -> Acted:
+        existed = {container.id for container in self._compose.containers()}
+        services = self._compose.services()
+        wanted = self._wanted or tuple(services)
+        for image in sorted({services[service]["image"] for service in wanted if services[service].get("image")}):
+            if self._compose.docker.image_id(image) is None:
+                started = context.clock.now()
+                self._compose.docker.pull(image, lambda text: context.say(text, context.clock.now() - started, None))
+        try:
+            flags = () if self._deps else ("--no-deps",)
+            self._compose.run("up", "-d", *flags, *self._wanted, deadline=context.left(UP_S))
+            if self._wait:
+                self._await_ready(context, wanted)
+        except Failure as failure:
+            self._roll_back(existed, failure)
+            raise
+        return Acted("started by docker compose")
+
+    def _await_ready(self, context: Context, wanted: tuple[str, ...]) -> None:
+        last = ""
+
+        def look() -> str | None:
+            nonlocal last
+            own = self._own()
+            for service in wanted:
+                container = own.get(service)
+                if container is None or container.state in ("exited", "dead"):
+                    last = container.describe() if container else f"{service} has no container any more"
+                    return "died"
+            last = self._unready(own, wanted) or ""
+            return None if last else "ready"
+
+        found = wait_for(context, f"{', '.join(wanted)} to answer", look, within=self._within)
+        if found == "ready":
+            return
+        late = "" if found == "died" else f" within {self._within:g} s"
+        own = self._own()
+        evidence = tuple(line for service in wanted if service in own for line in self._compose.docker.log_tail(own[service].name))
+        raise Failure(f"{', '.join(wanted)} did not become ready{late}: {last}", code="unhealthy", evidence=evidence)
+
+    def _roll_back(self, existed: set[str], failure: Failure) -> None:
+        """Remove what this act created. Its last words were taken before (`unhealthy`), or are taken now."""
+        created = [container for container in self._compose.containers() if container.id not in existed]
+        for container in created:
+            if not failure.evidence and not isinstance(failure, Interrupted):
+                failure.evidence = self._compose.docker.log_tail(container.name)
+        if not existed:
+            self._compose.run("down", "--timeout", "2", deadline=30.0, despite_cancel=True)
+        elif created:
+            ids = [container.id for container in created]
+            self._compose.docker.cli("rm", "-f", *ids, deadline=30.0, despite_cancel=True)
+
+
+class Down:
+    """Nothing of the project is left: no container, no network; with `volumes` no data either."""
+
+    probed = True
+
+    def __init__(self, compose: ComposeFile, services: tuple[str, ...], args: Mapping[str, Any]) -> None:
+        self._compose = compose
+        self._services = services
+        self._timeout = float(args.get("timeout") or STOP_GRACE_S)
+        self._volumes = bool(args.get("volumes"))
+        self.name = "docker compose down" if not services else "docker compose rm"
+
+    def probe(self, context: Context) -> Probe:
+        return gone(self._compose.docker, self._compose.project, self._services, volumes=self._volumes)
+
+    def check(self, context: Context, before: Probe) -> None:
+        pass
+
+    def act(self, context: Context, before: Probe) -> Acted:
+        grace = str(round(self._timeout))
+        deadline = context.left(self._timeout * 2 + 30)
+        if self._services:
+            self._compose.run("stop", "--timeout", grace, *self._services, deadline=deadline)
+            self._compose.run("rm", "-f", *self._services, deadline=deadline)
+        else:
+            flags = ("--volumes",) if self._volumes else ()
+            self._compose.run("down", "--timeout", grace, "--remove-orphans", *flags, deadline=deadline)
+        return Acted("stopped by docker compose")
+
+
+def gone(docker: Docker, project: str, services: tuple[str, ...] = (), *, volumes: bool = False) -> Probe:
+    """Is nothing of this project there? Satisfied, or what is."""
+    labels = {PROJECT_LABEL: project}
+    containers = [c for c in docker.containers(labels) if not services or c.service in services]
+    left = [container.describe() for container in containers]
+    answer: list[str] = [container.id + container.state for container in containers]
+    if not services:
+        kinds = ("network", "volume") if volumes else ("network",)
+        for kind in kinds:
+            names = docker.names(kind, labels)
+            left += [f"{kind} {name}" for name in names]
+            answer += names
+    if left:
+        return Probe(False, "; ".join(left), tuple(answer))
+    return Probe(True, "Containers not running", tuple(answer))
+
+
+class Gone:
+    """Containers of a project stopped (or killed) and removed one by one, networks too: without compose."""
+
+    probed = True
+
+    def __init__(self, host: Host, args: Mapping[str, Any]) -> None:
+        self._docker = Docker(host)
+        self._project = args.get("project") or host.project
+        self._how: str = args.get("how") or "stop"
+        self._grace = round(float(args.get("timeout") or STOP_GRACE_S))
+        self._services = tuple(args.get("services") or ())
+        self._volumes = bool(args.get("volumes"))
+        self.name = f"docker {self._how}"
+
+    def probe(self, context: Context) -> Probe:
+        return gone(self._docker, self._project, self._services, volumes=self._volumes)
+
+    def check(self, context: Context, before: Probe) -> None:
+        pass
+
+    def act(self, context: Context, before: Probe) -> Acted:
+        labels = {PROJECT_LABEL: self._project}
+        found = [c for c in self._docker.containers(labels) if not self._services or c.service in self._services]
+        running = [c.id for c in found if c.state not in ("exited", "created", "dead")]
+        if running:
+            grace = ("--time", str(self._grace)) if self._how == "stop" else ()
+            self._docker.cli(self._how, *grace, *running, deadline=context.left(self._grace * len(running) + 20))
+        if found:
+            self._docker.cli("rm", "-f", *[c.id for c in found], deadline=context.left(30))
+        if not self._services:
+            for kind in ("network", "volume") if self._volumes else ("network",):
+                for name in self._docker.names(kind, labels):
+                    self._docker.cli(kind, "rm", name, deadline=context.left(20))
+        return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker")
+
+
+def _make(host: Host, args: Mapping[str, Any]) -> Action:
+    secrets = {name: host.path(path) for name, path in (args.get("secrets") or {}).items()}
+    compose = ComposeFile(host, Docker(host), host.path(args["file"]), args.get("project") or host.project, secrets)
+    services = tuple(args.get("services") or ())
+    return Up(compose, services, args) if args["state"] == "up" else Down(compose, services, args)
+
+
+VERB = Verb(
+    VerbSpec(
+        "compose",
+        (
+            Field("file", "path", default="docker-compose.yml", doc="the compose file"),
+            Field("services", "strings", doc="only these; all of them where it is left out"),
+            Field("state", "string", required=True, choices=("up", "down"), doc="what to ensure"),
+            Field("project", "string", doc="compose project; this run's own where it is left out"),
+            Field("ready", "string", doc="URL that must answer 200 before it counts as up"),
+            Field("within", "duration", default=READY_S, doc="how long to wait for ready"),
+            Field("deps", "bool", default=True, doc="start what the services depend on, too"),
+            Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
+            Field("volumes", "bool", default=False, doc="down: remove the named volumes and their data"),
+            Field("secrets", "mapping", doc="environment variables whose values are read from files"),
+        ),
+        "services of a compose file",
+    ),
+    _make,
+)
+
+GONE = Verb(
+    VerbSpec(
+        "containers_gone",
+        (
+            Field("project", "string", doc="compose project; this run's own where it is left out"),
+            Field("services", "strings", doc="only these"),
+            Field("how", "string", choices=("stop", "kill"), default="stop", doc="docker stop or docker kill"),
+            Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
+            Field("volumes", "bool", default=False, doc="remove the named volumes and their data"),
+        ),
+        "containers of a project stopped and removed one by one, without compose",
+    ),
+    lambda host, args: Gone(host, args),
+)

@@ -1,0 +1,176 @@
+"""One frozen Settings: what the environment, the configuration files and the defaults say, and which of them said it.
+
+    flag > environment > cc.yaml in the current directory > CC_HOME/config.yaml > default
+
+A leaf: imports errors and document only. Every unknown key and every bad value is a ConfigError that names it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from cc.errors import ConfigError
+
+DEFAULT_PROJECT = "context-cleaner"
+PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # compose's own rule for project names
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Ports are 1 to 65535; `dashboard_ports` is first and last, both included.
+
+    `clickhouse_urls` is empty for the stack's own container. `origin` says of each name where its value came from.
+    """
+
+    home: str
+    project: str = DEFAULT_PROJECT
+    dashboard_host: str = "127.0.0.1"
+    dashboard_ports: tuple[int, int] = (8110, 8120)
+    clickhouse_urls: tuple[str, ...] = ()
+    clickhouse_user: str = "cc"
+    clickhouse_password: str | None = field(default=None, repr=False)
+    clickhouse_port: int = 8123
+    otlp_grpc_port: int = 4317
+    otlp_http_port: int = 4318
+    otel_health_port: int = 13133
+    clickhouse_image: str | None = None
+    collector_image: str | None = None
+    ipc_tcp: tuple[str, int] | None = None
+    claude_config_dir: str | None = None
+    origin: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def container_prefix(self) -> str:
+        """Container names of the default project are bare; others carry the project, so that stacks stand side by side."""
+        return "" if self.project == DEFAULT_PROJECT else f"{self.project}-"
+
+
+def load(environ: Mapping[str, str], directory: str | None = None) -> Settings:
+    """The settings of this environment, run in `directory`. Raises ConfigError with file, line and key."""
+    home = _home(environ)
+    values: dict[str, Any] = {"home": home}
+    origin = {"home": "environment CC_HOME" if environ.get("CC_HOME") else "default"}
+    for path in (os.path.join(home, "config.yaml"), os.path.join(directory or os.getcwd(), "cc.yaml")):
+        _from_file(path, values, origin)
+    for name, (variable, read) in NAMES.items():
+        given = environ.get(variable)
+        if given:
+            values[name] = _read(read, given, variable, None, None)
+            origin[name] = f"environment {variable}"
+    for known in fields(Settings):
+        if known.name != "origin":
+            origin.setdefault(known.name, "default")
+    return Settings(**values, origin=origin)
+
+
+def _home(environ: Mapping[str, str]) -> str:
+    given = environ.get("CC_HOME")
+    if given:
+        return os.path.abspath(os.path.expanduser(given))
+    user_home = environ.get("HOME") or os.path.expanduser("~")
+    if not os.path.isabs(user_home):
+        raise ConfigError(
+            "there is no home directory to keep state in", field="HOME", hint="set CC_HOME to a directory of your own"
+        )
+    return os.path.join(user_home, ".context_cleaner")
+
+
+def _from_file(path: str, values: dict[str, Any], origin: dict[str, str]) -> None:
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=path) from error
+    from cc import document
+
+    names = {variable.removeprefix("CC_").lower(): name for name, (variable, _) in NAMES.items()}
+    for key, (value, line) in document.load(content, file=path).top_level().items():
+        if key not in names:
+            import difflib
+
+            near = difflib.get_close_matches(key, names, 1)
+            raise ConfigError(
+                f"unknown key {key!r}", file=path, line=line, field=key,
+                hint=f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(sorted(names)),
+            )  # fmt: skip
+        if value is None:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        values[names[key]] = _read(NAMES[names[key]][1], text, key, path, line)
+        origin[names[key]] = f"{path}:{line}"
+
+
+def _read(read: Callable[[str], Any], text: str, name: str, file: str | None, line: int | None) -> Any:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}, not {text!r}", file=file, line=line, field=name) from None
+
+
+def _port(text: str) -> int:
+    if not text.strip().isdecimal() or not 1 <= int(text) <= 65535:
+        raise ValueError("must be a port from 1 to 65535")
+    return int(text)
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    try:
+        found = (_port(first), _port(last) if dash else _port(first))
+    except ValueError:
+        raise ValueError("must be a range of ports such as 8110-8120") from None
+    if found[0] > found[1]:
+        raise ValueError("must be a range of ports from the lower to the higher")
+    return found
+
+
+def _project(text: str) -> str:
+    if not PROJECT.fullmatch(text):
+        raise ValueError("must be lower-case letters, digits, '-' and '_', and begin with a letter or digit")
+    return text
+
+
+def _urls(text: str) -> tuple[str, ...]:
+    urls = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be http:// or https:// URLs, separated by commas")
+    return urls
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    return (host, _port(port)) if colon else (text, 5555)
+
+
+def _word(text: str) -> str:
+    if not text.strip() or any(letter.isspace() for letter in text):
+        raise ValueError("must be one word")
+    return text
+
+
+NAMES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "project": ("CC_PROJECT", _project),
+    "dashboard_host": ("CC_DASHBOARD_HOST", _word),
+    "dashboard_ports": ("CC_DASHBOARD_PORTS", _ports),
+    "clickhouse_urls": ("CC_CLICKHOUSE_URL", _urls),
+    "clickhouse_user": ("CC_CLICKHOUSE_USER", _word),
+    "clickhouse_password": ("CC_CLICKHOUSE_PASSWORD", str),
+    "clickhouse_port": ("CC_CLICKHOUSE_PORT", _port),
+    "otlp_grpc_port": ("CC_OTLP_GRPC_PORT", _port),
+    "otlp_http_port": ("CC_OTLP_HTTP_PORT", _port),
+    "otel_health_port": ("CC_OTEL_HEALTH_PORT", _port),
+    "clickhouse_image": ("CC_CLICKHOUSE_IMAGE", _word),
+    "collector_image": ("CC_COLLECTOR_IMAGE", _word),
+    "ipc_tcp": ("CC_IPC_TCP", _host_port),
+    "claude_config_dir": ("CLAUDE_CONFIG_DIR", str),
+}
+"""Of each setting: the environment variable and how its text is read. A file's key is the variable without `CC_`."""
