@@ -1,0 +1,113 @@
+"""All that a command started: found by session, by the mark in the environment and by parent; signalled; seen dead.
+
+A double fork leaves the group, the session and the parent, and keeps the environment; `env -i` loses the mark and
+keeps the session or the parent. Known members stay known, so that a child whose parent just died is still found.
+Tried: psutil's tree (1.3 ms and 29 ms of import; misses double forks); a subreaper (misses nothing, can't tell commands
+that run at the same time apart, and takes orphans from whoever else expects them). Linux; elsewhere environments are
+unreadable, and the process group is all there is. Imports the standard library and cc.shell.identity only.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from cc.shell.identity import Stat, read_stat
+
+
+class Family:
+    """The processes of one call. `leader` is the command itself: leader of its own session and group."""
+
+    def __init__(self, leader: int, mark: str) -> None:
+        self._leader = leader
+        self._mark = mark.encode()
+        self._known: set[tuple[int, int]] = set()
+        self._untouchable: set[int] = set()  # setuid: not ours to end, and no use waiting for
+
+    def session(self) -> list[Stat]:
+        """Who lives in the command's own session. Cheap: one system call a process, and no file for a stranger."""
+        if sys.platform != "linux":
+            return self._group()
+        found = []
+        for pid in _pids():
+            try:
+                if os.getsid(pid) != self._leader:
+                    continue
+            except OSError:
+                continue
+            stat = read_stat(pid)
+            if stat is not None and not stat.dead:
+                found.append(stat)
+        return found
+
+    def everyone(self) -> list[Stat]:
+        """Who lives of all that the command started, whichever session it fled to."""
+        if sys.platform != "linux":
+            return self._group()
+        table = {stat.pid: stat for stat in map(read_stat, _pids()) if stat is not None}
+        members = {pid for pid, stat in table.items() if self._is_member(stat)}
+        children: dict[int, list[int]] = {}
+        for stat in table.values():
+            children.setdefault(stat.parent, []).append(stat.pid)
+        waiting = [self._leader, *members]
+        while waiting:
+            for child in children.get(waiting.pop(), ()):
+                if child not in members:
+                    members.add(child)
+                    waiting.append(child)
+        alive = [table[pid] for pid in sorted(members) if pid in table and not table[pid].dead and pid != os.getpid()]
+        self._known.update((stat.pid, stat.start_time) for stat in alive)
+        return [stat for stat in alive if stat.pid not in self._untouchable]
+
+    def signal(self, number: int, members: list[Stat]) -> None:
+        """Once to each: by group where it is the command's group, one by one where it is not."""
+        if any(stat.group == self._leader for stat in members):
+            try:
+                os.killpg(self._leader, number)
+            except ProcessLookupError:
+                pass
+            except PermissionError:  # on Linux only when no member at all could be signalled
+                self._untouchable.update(stat.pid for stat in members if stat.group == self._leader)
+        for stat in members:
+            if stat.group != self._leader:
+                self._signal_one(stat, number)
+
+    def _signal_one(self, stat: Stat, number: int) -> None:
+        try:
+            if sys.platform == "linux" and hasattr(os, "pidfd_open"):
+                handle = os.pidfd_open(stat.pid)
+                try:
+                    now = read_stat(stat.pid)  # after the handle is open: what it names can't change any more
+                    if now is not None and now.start_time == stat.start_time:
+                        signal.pidfd_send_signal(handle, number)
+                finally:
+                    os.close(handle)
+            else:
+                os.kill(stat.pid, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            self._untouchable.add(stat.pid)
+
+    def _is_member(self, stat: Stat) -> bool:
+        if self._leader in (stat.session, stat.group):
+            return True
+        if (stat.pid, stat.start_time) in self._known:
+            return True
+        try:
+            with open(f"/proc/{stat.pid}/environ", "rb") as file:
+                return self._mark in file.read()
+        except OSError:
+            return False
+
+    def _group(self) -> list[Stat]:
+        try:
+            os.killpg(self._leader, 0)
+        except OSError:
+            return []
+        return [Stat(self._leader, "", "", 0, self._leader, self._leader, 0)]
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
