@@ -19,7 +19,7 @@ from cc.engine.step import Acted, Action, Context, Probe
 from cc.engine.waiting import wait_for
 from cc.errors import Failure, Interrupted
 from cc.resources import http, port
-from cc.resources.docker_engine import STOP_GRACE_S, Container, Docker
+from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -283,7 +283,11 @@ def gone(docker: Docker, project: str, services: tuple[str, ...] = (), *, volume
 
 
 class Gone:
-    """Containers of a project stopped (or killed) and removed one by one, networks too: without compose."""
+    """Containers of a project stopped (or killed) and removed one by one, networks too: without compose.
+
+    `accept` stops nothing: it is satisfied where nothing runs, or where the daemon provably doesn't. A daemon that
+    hangs proves nothing (LADDERS.md, L6 rung 3).
+    """
 
     probed = True
 
@@ -292,15 +296,21 @@ class Gone:
         self._project = args.get("project") or host.project
         self._how: str = args.get("how") or "stop"
         self._grace = round(float(args.get("timeout") or STOP_GRACE_S))
-        self._services = tuple(args.get("services") or ())
+        self._services = _names(args)
         self._volumes = bool(args.get("volumes"))
-        self.name = f"docker {self._how}"
+        self.name = "accept" if self._how == "accept" else f"docker {self._how}"
 
     def probe(self, context: Context) -> Probe:
-        return gone(self._docker, self._project, self._services, volumes=self._volumes)
+        try:
+            return gone(self._docker, self._project, self._services, volumes=self._volumes)
+        except Failure as failure:
+            if self._how == "accept" and failure.code == "daemon_down":
+                return Probe(True, "Containers not running")
+            raise
 
     def check(self, context: Context, before: Probe) -> None:
-        pass
+        if self._how == "accept":
+            raise Failure(f"nothing could stop what still runs: {before.reason}", code="not_satisfied")
 
     def act(self, context: Context, before: Probe) -> Acted:
         labels = {PROJECT_LABEL: self._project}
@@ -318,10 +328,15 @@ class Gone:
         return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker")
 
 
+def _names(args: Mapping[str, Any]) -> tuple[str, ...]:
+    """The services named; a variable may bring several in one word, or none."""
+    return tuple(name for given in args.get("services") or () for name in str(given).replace(",", " ").split())
+
+
 def _make(host: Host, args: Mapping[str, Any]) -> Action:
     secrets = {name: host.path(path) for name, path in (args.get("secrets") or {}).items()}
     compose = ComposeFile(host, Docker(host), host.path(args["file"]), args.get("project") or host.project, secrets)
-    services = tuple(args.get("services") or ())
+    services = _names(args)
     return Up(compose, services, args) if args["state"] == "up" else Down(compose, services, args)
 
 
@@ -351,7 +366,7 @@ GONE = Verb(
         (
             Field("project", "string", doc="compose project; this run's own where it is left out"),
             Field("services", "strings", doc="only these"),
-            Field("how", "string", choices=("stop", "kill"), default="stop", doc="docker stop or docker kill"),
+            Field("how", "string", choices=("stop", "kill", "accept"), default="stop", doc="how; or accept that there are none"),
             Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
             Field("volumes", "bool", default=False, doc="remove the named volumes and their data"),
         ),

@@ -1,0 +1,246 @@
+"""The edge of every command: the flags that all share, signals, where output goes, and what an error ends with.
+
+    tasks.py declares a command -> `perform` -> Session -> the command's body -> what it returns is printed -> exit code
+
+Text for people goes to stdout; with `--json` stdout is one JSON document and nothing else, and people's text goes to
+stderr. May import everything below tasks.py.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, TextIO
+
+from cc.clock import Cancel, SystemClock, wall_time
+from cc.engine.events import Event, Listener
+from cc.engine.outcome import Recap
+from cc.errors import CcError, InterruptedRunError, RunDeadlineError, UsageError
+from cc.report.console import Console, wants_colour
+from cc.report.exit_code import SIGNALS, exit_code
+from cc.settings import Settings, load
+
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The flags that all commands share, as they were typed (CLI.md, "For all"). Times in seconds."""
+
+    json: bool = False
+    events: str | None = None
+    junit: str | None = None
+    strict: bool = False
+    timeout: str | None = None
+    lock_timeout: str | None = None
+    quiet: bool = False
+    verbose: bool = False
+    no_color: bool = False
+    detailed_exitcode: bool = False  # of `plan` alone
+
+    def timeout_s(self) -> float | None:
+        return None if self.timeout is None else seconds(self.timeout, "--timeout", least=0.001)
+
+    def lock_timeout_s(self) -> float:
+        return 0.0 if self.lock_timeout is None else seconds(self.lock_timeout, "--lock-timeout")
+
+
+def seconds(text: str, flag: str, *, least: float = 0.0) -> float:
+    """A number of seconds as typed. Raises UsageError naming the flag."""
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = -1.0
+    if not least <= value < 10**9:
+        raise UsageError(f"{flag} must be a number of seconds, not {text!r}", field=flag)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reading command returns: the document for `--json`, the text for people, and the exit code."""
+
+    document: Mapping[str, Any]
+    text: str
+    exit_code: int = 0
+
+
+@dataclass(slots=True)
+class Session:
+    """One command on its way: its options and settings, its cancellation, its listeners."""
+
+    name: str
+    options: Options
+    settings: Settings
+    console: Console
+    cancel: Cancel = field(default_factory=Cancel)
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    def listeners(self, journal: Callable[[dict[str, Any]], None] | None = None) -> Iterator[Listener]:
+        """Who hears what happens: the person, the `--events` file, the journal."""
+        yield self.console
+        if self.options.events is not None:
+            yield _events_listener(self.options.events, json=self.options.json)
+        if journal is not None:
+            yield lambda event: journal(event.as_dict())
+
+
+Body = Callable[[Session], "Answer | Recap"]
+
+
+def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> NoReturn:
+    """Run one command and end the process with its code. `reads`: it changes nothing, so Ctrl-C may end it at once."""
+    people = sys.stderr if options.json else sys.stdout
+    code = 1
+    try:
+        code = _perform(name, options, body, people, reads=reads)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has seen enough: what is left to write goes nowhere, also Python's own flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 128 + signal.SIGPIPE
+    sys.exit(code)
+
+
+def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: bool) -> int:
+    colour = wants_colour(people, os.environ, refused=options.no_color)
+    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
+    try:
+        _fill_closed_descriptors()
+        session = Session(name, options, load(os.environ), console)
+        with _signals(session.cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
+            came = body(session)
+        if isinstance(came, Recap):
+            return _print_recap(came, session)
+        print_answer(came, options)
+        return came.exit_code
+    except KeyboardInterrupt:
+        return _print_error(InterruptedRunError("interrupted", exit_code=SIGNALS["SIGINT"]), options)
+    except CcError as error:
+        return _print_error(error, options)
+
+
+def _fill_closed_descriptors() -> None:
+    """With stdin, stdout or stderr closed, the next file opened would take its number and get our output."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _print_recap(recap: Recap, session: Session) -> int:
+    options = session.options
+    code = exit_code(recap, strict=options.strict, detailed=options.detailed_exitcode)
+    if options.junit is not None:
+        from cc.report.junit import junit
+
+        _write(options.junit, junit(recap))
+    from cc.report.annotations import annotations
+
+    for line in annotations(recap, os.environ):
+        session.console.say(line)
+    if options.json:
+        _print_json(recap.as_dict(code))
+    return code
+
+
+def print_answer(answer: Answer, options: Options) -> None:
+    if options.json:
+        _print_json(answer.document)
+    elif answer.text:
+        sys.stdout.write(answer.text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8") + "\n")
+
+
+def _print_json(document: Mapping[str, Any]) -> None:
+    text = jsonlib.dumps(document, ensure_ascii=False, indent=None if not sys.stdout.isatty() else 2)
+    sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\n")
+
+
+def _print_error(error: CcError, options: Options) -> int:
+    """The error, what to type next, and its exit code; with `--json` as a document of its own."""
+    if options.json:
+        _print_json({"error": error.as_dict()})
+    sys.stderr.write(f"error: {error}\n")
+    for line in error.evidence[-10:]:
+        sys.stderr.write(f"  | {line}\n")
+    if error.hint:
+        sys.stderr.write(f"  -> {error.hint}\n")
+    return error.exit_code
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", field=path) from error
+
+
+def _events_listener(target: str, *, json: bool) -> Listener:
+    """JSON lines as they happen, to a file or (`-`) to stdout."""
+    if target == "-":
+        if json:
+            raise UsageError("--events - and --json both want stdout", field="--events", hint="give --events a file")
+        descriptor = os.dup(1)
+    else:
+        try:
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror}", field="--events") from error
+
+    def listen(event: Event) -> None:
+        line = jsonlib.dumps({"time": round(wall_time(), 3), **event.as_dict()}, ensure_ascii=False) + "\n"
+        os.write(descriptor, line.encode("utf-8", "replace"))
+
+    return listen
+
+
+@contextmanager
+def _signals(cancel: Cancel, *, reads: bool) -> Iterator[None]:
+    """INT, TERM and HUP ask for the stop and do nothing else (see Cancel). A command that only reads just ends."""
+    if reads:
+
+        def end(number: int, frame: object) -> None:
+            name = signal.Signals(number).name
+            raise InterruptedRunError(f"interrupted ({name})", exit_code=SIGNALS[name])
+
+        handler: Callable[[int, Any], None] = end
+    else:
+
+        def ask(number: int, frame: object) -> None:
+            cancel.request(signal.Signals(number).name)
+
+        handler = ask
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, was in before.items():
+        if was is not signal.SIG_IGN:  # `nohup` said that hanging up means nothing
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, was in before.items():
+            signal.signal(number, was if was is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def _alarm(after: float | None) -> Iterator[None]:
+    """The deadline of a command that only reads, which has no runner to keep it."""
+    if after is None:
+        yield
+        return
+
+    def late(number: int, frame: object) -> None:
+        raise RunDeadlineError(f"the deadline of {after:g} s passed")
+
+    was = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, after)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, was)

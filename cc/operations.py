@@ -1,0 +1,159 @@
+"""What each command does: from its words to an Answer or a Recap. One function a command; tasks.py calls them.
+
+May import everything below tasks.py; each imports what it needs when it is called, so that `status` stays instant.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cc.command_line import Answer, Session
+from cc.engine.outcome import Recap
+from cc.errors import UsageError
+from cc.services.stack import SERVICES, Stack, chosen
+from cc.shell import Faults, SystemShell
+
+if TYPE_CHECKING:
+    from cc.services.orchestrator import Operation
+
+
+def stack_of(session: Session) -> Stack:
+    """This project's stack, with the real seam behind it."""
+    from cc.resources.state import StateDir
+
+    owner = StateDir(session.settings.home, session.settings.project).owner
+    faults = Faults.from_environment(os.environ) if os.environ.get("CC_FAULTS") else None
+    shell = SystemShell(cancel=session.cancel, clock=session.clock, faults=faults, marker=("CC_OWNER", owner))
+    return Stack(session.settings, shell, dict(os.environ), clock=session.clock, cancel=session.cancel)
+
+
+def _operate(session: Session, operation: Operation, *, plan: bool = False) -> Recap:
+    from cc.resources.state import Journal
+    from cc.services.orchestrator import Orchestrator
+
+    stack = stack_of(session)
+    journal = None if plan else Journal(stack.state.journal).append
+    orchestrator = Orchestrator(stack, list(session.listeners(journal)))
+    return orchestrator.plan(operation) if plan else orchestrator.run(operation)
+
+
+def _operation(session: Session, command: str, service: str | None = None, **more: Any) -> Operation:
+    from cc.services.orchestrator import Operation
+    from cc.services.stack import stack_root
+
+    return Operation(
+        command=command,
+        file=os.path.join(stack_root(), "playbooks", f"{command}.yml"),
+        services=chosen(service),
+        timeout=session.options.timeout_s(),
+        lock_timeout=session.options.lock_timeout_s(),
+        **more,
+    )
+
+
+def up(session: Session, service: str | None, *, docker: bool, wait: bool) -> Recap:
+    """Bring the stack up."""
+    return _operate(session, _operation(session, "up", service, docker=docker, wait=wait))
+
+
+def down(session: Session, service: str | None, *, volumes: bool) -> Recap:
+    """Stop all that is ours. Bounded to 2 minutes unless `--timeout` says otherwise (DESIGN.md, "Deadlines")."""
+    import dataclasses
+
+    operation = _operation(session, "down", service, volumes=volumes)
+    if operation.timeout is None:
+        operation = dataclasses.replace(operation, timeout=120.0)
+    return _operate(session, operation)
+
+
+def restart(session: Session, service: str | None) -> Recap:
+    """Stop and start services."""
+    return _operate(session, _operation(session, "restart", service))
+
+
+def plan(session: Session, of: str) -> Recap:
+    """What `of` would do: up, down, restart, or a playbook file."""
+    import dataclasses
+
+    from cc.services.orchestrator import PLAYBOOKS
+
+    if of in PLAYBOOKS:
+        return _operate(session, _operation(session, of), plan=True)
+    operation = _operation(session, "up")
+    return _operate(session, dataclasses.replace(operation, command="play", file=_playbook(of, "--of")), plan=True)
+
+
+def play(session: Session, file: str, *, tags: str | None, start_at: str | None, given: Sequence[str]) -> Recap:
+    """Run any playbook."""
+    import dataclasses
+
+    operation = dataclasses.replace(
+        _operation(session, "up"),
+        command="play",
+        file=_playbook(file, "FILE"),
+        set_vars=_variables(given),
+        tags=tuple(word.strip() for word in (tags or "").split(",") if word.strip()),
+        start_at=start_at,
+    )
+    return _operate(session, operation)
+
+
+def _playbook(path: str, field: str) -> str:
+    if not os.path.exists(path):
+        raise UsageError(f"there is no playbook {path}", field=field, hint="give the path of a YAML file")
+    return path
+
+
+def _variables(given: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for word in given:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set wants KEY=VALUE, not {word!r}", field="--set")
+        pairs[key] = value
+    return pairs
+
+
+def status(session: Session, *, watch: bool) -> Answer:
+    """Services and their health now."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from cc.report.status import status_document, status_text
+    from cc.services.health import read_health
+
+    stack = stack_of(session)
+
+    def look() -> Answer:
+        with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+            health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
+        document = status_document(health)
+        return Answer(document, status_text(document), 3 if session.options.strict and document["degraded"] else 0)
+
+    if not watch:
+        return look()
+    return _watch(session, look)
+
+
+def _watch(session: Session, look: Any) -> Answer:
+    """Again every two seconds, until interrupted."""
+    from cc.command_line import print_answer
+
+    while True:
+        print_answer(look(), session.options)
+        session.clock.wait(2.0, session.cancel)
+
+
+def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
+    """Tokens and cost of Claude Code sessions."""
+    from cc.report.usage import usage_text
+    from cc.services.analytics import sources
+    from cc.usage.model import query
+    from cc.usage.reader import read_usage
+
+    reading = read_usage(query(**asked), sources(stack_of(session)))
+    degraded = session.options.strict and reading.source != "clickhouse"
+    return Answer(reading.as_dict(), usage_text(reading), 3 if degraded else 0)
+
+

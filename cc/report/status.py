@@ -1,0 +1,42 @@
+"""`status`: the document and the table of the services' health."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cc.services.health import Health
+
+
+def status_document(health: Sequence[Health]) -> dict[str, Any]:
+    """CLI.md, "JSON", `status`. Everything that is not healthy, or is less than its first choice, is listed as degraded."""
+    return {
+        "supervisor": {"state": "stopped", "pid": None, "via": "direct"},
+        "services": [each.as_dict() for each in health],
+        "degraded": [
+            {"what": each.name, "rung": each.rung, "reason": each.reason}
+            for each in health
+            if each.health != "healthy" or each.reason
+        ],
+    }
+
+
+def status_text(document: dict[str, Any]) -> str:
+    """The same for people."""
+    rows = [("SERVICE", "STATE", "HEALTH", "UPTIME", "WHERE", "PID")]
+    for each in document["services"]:
+        pid = str(each["pid"] or "-")
+        rows.append((each["name"], each["state"], each["health"], _age(each["uptime_s"]), each["url"] or "-", pid))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [f"degraded: {each['what']}: {each['reason']}" for each in document["degraded"] if each["reason"]]
+    return "\n".join(lines)
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,56 @@
+"""Proof that nothing of ours is left: no process that carries our mark, no container and no network of the project.
+
+The verb `leftovers`. What is left is ended here (LADDERS.md, L5 rung 2: terminate, 5 s, kill), and what then still is
+there is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cc.engine.spec import VerbSpec
+from cc.engine.step import Acted, Context, Probe
+from cc.errors import Failure
+from cc.resources import process
+from cc.resources.compose import gone
+from cc.resources.docker import Docker
+from cc.resources.host import Host, Verb
+
+GRACE_S = 5.0
+
+
+class Leftovers:
+    """Nothing of ours is left."""
+
+    probed = True
+    name = "leftovers"
+
+    def __init__(self, host: Host, args: Mapping[str, Any]) -> None:
+        self._host = host
+        self._docker = Docker(host)
+
+    def probe(self, context: Context) -> Probe:
+        left = [f"{fact.program} (pid {fact.identity.pid})" for fact in process.ours(self._host.owner)]
+        unknown = ""
+        try:
+            containers = gone(self._docker, self._host.project)
+        except Failure as failure:
+            # No daemon, no containers. One that is silent may still run some: the step of the containers says so.
+            unknown = f"containers not looked at: {failure.message}"
+        else:
+            left += [] if containers.satisfied else [containers.reason]
+        if left:
+            return Probe(False, "left: " + "; ".join(left), tuple(left))
+        return Probe(True, unknown or "nothing of ours is left", ())
+
+    def check(self, context: Context, before: Probe) -> None:
+        pass
+
+    def act(self, context: Context, before: Probe) -> Acted:
+        for identity in process.find_ours(self._host.owner):
+            process.stop_group(identity, grace=GRACE_S, context=context)
+        return Acted("what was left of ours was ended")
+
+
+VERB = Verb(VerbSpec("leftovers", (), "proof that nothing of ours is left"), Leftovers)

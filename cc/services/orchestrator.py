@@ -1,0 +1,174 @@
+"""The orchestrator: a playbook, this project's lock, and the runner, in the process of whoever asked.
+
+    playbook file -> parsed and checked -> the project is ours -> lock -> runner -> Recap
+
+What an operation needs to know comes in; what happened goes to the listeners and into the Recap. Prints nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from cc.engine import playbook
+from cc.engine.events import Listener
+from cc.engine.outcome import Fallback, Recap
+from cc.engine.plan import planned
+from cc.engine.runner import Runner, Step
+from cc.engine.spec import Playbook, StepSpec
+from cc.engine.step import Context
+from cc.errors import ConfigError, Failure
+from cc.resources import process, verbs
+from cc.resources.compose import PROJECT_LABEL
+from cc.resources.docker import Docker
+from cc.resources.host import Verb
+from cc.resources.state import take_lock
+from cc.services import dashboard, leftovers, secret
+from cc.services.stack import BY_NAME, Stack
+
+PLAYBOOKS = ("up", "down", "restart")
+LARGEST_PLAYBOOK = 1024 * 1024 + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One run to be: which playbook, and what of it. `services` are those that take part.
+
+    `set_vars` are the user's `--set`; `timeout` in seconds, None for none; `lock_timeout` seconds to wait for another run.
+    """
+
+    command: str
+    file: str
+    services: tuple[str, ...] = tuple(BY_NAME)
+    docker: bool = True
+    wait: bool = True
+    volumes: bool = False
+    set_vars: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    start_at: str | None = None
+    timeout: float | None = None
+    lock_timeout: float = 0.0
+
+
+class Orchestrator:
+    """Operates one project of the stack, or any playbook on this machine."""
+
+    def __init__(self, stack: Stack, listeners: Sequence[Listener] = ()) -> None:
+        self._stack = stack
+        self._listeners = tuple(listeners)
+
+    def run(self, operation: Operation) -> Recap:
+        """Carry it out. Raises ConfigError, LockHeldError, and Failure if the state directory is of no use."""
+        steps = self._steps(operation)
+        if operation.command in PLAYBOOKS:
+            self._refuse_a_stranger()
+        lock = take_lock(self._stack.state, operation.command, self._context(), timeout=operation.lock_timeout)
+        try:
+            fallbacks = self._after_a_killed_run(lock.interrupted)
+            return self._runner(operation).run(operation.command, steps, fallbacks=fallbacks)
+        finally:
+            lock.release()
+
+    def plan(self, operation: Operation) -> Recap:
+        """Foretell it. Takes no lock and touches nothing. Raises ConfigError."""
+        steps = [planned(step) for step in self._steps(operation)]
+        recap = self._runner(operation).run("plan", steps)
+        return replace(recap, planned=True)
+
+    def _runner(self, operation: Operation) -> Runner:
+        return Runner(
+            clock=self._stack.clock,
+            cancel=self._stack.cancel,
+            listeners=self._listeners,
+            deadline_s=operation.timeout,
+            random=_random,
+        )
+
+    def _context(self) -> Context:
+        return Context(clock=self._stack.clock, cancel=self._stack.cancel)
+
+    def _steps(self, operation: Operation) -> list[Step]:
+        known = self._verbs()
+        read = self._read(operation, known)
+        own = operation.command in PLAYBOOKS or os.path.dirname(operation.file) == os.path.join(self._stack.root, "playbooks")
+        base = self._stack.root if own else os.path.dirname(os.path.abspath(operation.file))
+        host = self._stack.host(base, read.vars, wait=operation.wait)
+        return verbs.bind(read, host, known, _left_out(operation))
+
+    def _verbs(self) -> tuple[Verb, ...]:
+        return (*verbs.VERBS, dashboard.VERB, leftovers.VERB, secret.verb(self._stack.settings.clickhouse_password))
+
+    def _read(self, operation: Operation, known: Sequence[Verb]) -> Playbook:
+        try:
+            with open(operation.file, "rb") as file:
+                text = file.read(LARGEST_PLAYBOOK)
+        except OSError as error:
+            raise ConfigError(f"cannot be read: {error.strerror}", file=operation.file) from error
+        containers = self._stack.containers_of(operation.services)
+        everything = len(operation.services) == len(BY_NAME)
+        environ = {
+            **self._stack.environ(),
+            "CC_CONTAINERS": "" if everything else ",".join(containers),
+            "CC_VOLUMES": "true" if operation.volumes else "false",
+        }
+        read = playbook.parse(
+            text, file=operation.file, verbs=verbs.specs(known), set_vars=operation.set_vars, environ=environ
+        )
+        return playbook.select(read, operation.tags, operation.start_at)
+
+    def _refuse_a_stranger(self) -> None:
+        """A project belongs to one home: another one that claims it is refused (DESIGN.md, "State")."""
+        state = self._stack.state
+        try:
+            found = Docker(self._stack.host()).containers({PROJECT_LABEL: state.project})
+        except Failure:
+            return  # what cannot be read cannot be claimed either: the ladders say what is wrong with Docker
+        for container in found:
+            owner = container.labels.get("cc.owner")
+            if owner and owner != state.owner:
+                theirs = container.labels.get("cc.home") or "an unknown home"
+                raise ConfigError(
+                    f"project {state.project!r} belongs to {theirs} (its container {container.name}), not to {state.home}",
+                    field="CC_PROJECT",
+                    hint=f"set CC_HOME={theirs}, or CC_PROJECT to a name of its own",
+                )
+
+    def _after_a_killed_run(self, holder: Mapping[str, object] | None) -> list[Fallback]:
+        """A run that was killed in the middle may have left commands at work: they are ended before anything starts."""
+        if not holder:
+            return []
+        ended = process.end_commands_of(self._stack.state.owner)
+        what = f", {len(ended)} of its commands ended" if ended else ""
+        return [Fallback("operation lock", 0, f"`{holder.get('command', '?')}` (pid {holder.get('pid', '?')}) was killed in the middle{what}")]
+
+
+def _left_out(operation: Operation):  # type: ignore[no-untyped-def]
+    """Which steps a flag leaves out, with the reason."""
+    needed = set(operation.services)
+    if operation.command in ("up", "restart") and "collector" in needed:
+        needed.add("clickhouse")  # as compose does: what a service depends on comes with it
+
+    def reason(step: StepSpec) -> str | None:
+        if operation.command not in PLAYBOOKS:
+            return None
+        service = BY_NAME.get(step.name)
+        if operation.command == "down" and step.name == "containers":
+            return None if any(BY_NAME[name].container for name in needed) else "left out by --service"
+        if service is None:
+            if step.name == "clickhouse password" and not (operation.docker and "clickhouse" in needed):
+                return "not needed without ClickHouse"
+            if step.name == "leftovers" and len(operation.services) < len(BY_NAME):
+                return "left out by --service"
+            return None
+        if not operation.docker and service.container is not None:
+            return "switched off by --no-docker"
+        return None if service.name in needed else "left out by --service"
+
+    return reason
+
+
+def _random() -> float:
+    import random
+
+    return random.random()  # noqa: S311 - the jitter of retries is no secret

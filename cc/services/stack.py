@@ -1,0 +1,129 @@
+"""The stack: its services as data, and one project of it on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cc.clock import Cancel, Clock, SystemClock
+from cc.errors import UsageError
+from cc.resources.host import Host
+from cc.resources.state import StateDir
+from cc.settings import Settings
+from cc.shell import Shell
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service. `container` is its container's name without the project's prefix, None for a process of ours.
+
+    `port` and `ready_port` name the settings of the published port and of the one whose `ready` path answers 200.
+    """
+
+    name: str
+    kind: str
+    ready: str
+    port: str
+    ready_port: str
+    container: str | None = None
+
+
+SERVICES: tuple[Service, ...] = (
+    Service("clickhouse", "container", "/ping", "clickhouse_port", "clickhouse_port", "clickhouse-otel"),
+    Service("collector", "container", "/", "otlp_http_port", "otel_health_port", "otel-collector"),
+    Service("dashboard", "process", "/healthz", "dashboard_ports", "dashboard_ports"),
+)
+BY_NAME: Mapping[str, Service] = {service.name: service for service in SERVICES}
+
+
+def chosen(words: str | None) -> tuple[str, ...]:
+    """The services that `--service A,B` names, all of them for None. Raises UsageError for an unknown one."""
+    if words is None:
+        return tuple(BY_NAME)
+    names = tuple(word.strip() for word in words.split(",") if word.strip())
+    for name in names or ("",):
+        if name not in BY_NAME:
+            import difflib
+
+            near = difflib.get_close_matches(name, BY_NAME, 1)
+            known = "services are " + ", ".join(BY_NAME)
+            raise UsageError(
+                f"there is no service {name!r}", field="--service", hint=f"did you mean {near[0]!r}? {known}" if near else known
+            )
+    return names
+
+
+def stack_root() -> str:
+    """Where docker-compose.yml, playbooks/ and config/ lie: the clone, or the package's own copy once installed."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    clone = os.path.dirname(package)
+    return clone if os.path.exists(os.path.join(clone, "tasks.py")) else os.path.join(package, "_stack")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """One project of the stack, on this machine, in this environment."""
+
+    settings: Settings
+    shell: Shell
+    base_environ: Mapping[str, str]
+    root: str = field(default_factory=stack_root)
+    clock: Clock = field(default_factory=SystemClock)
+    cancel: Cancel = field(default_factory=Cancel)
+
+    @property
+    def state(self) -> StateDir:
+        return StateDir(self.settings.home, self.settings.project)
+
+    def environ(self) -> dict[str, str]:
+        """The environment of every command and of every playbook of the stack: the user's, and ours made explicit."""
+        settings, state = self.settings, self.state
+        ours: dict[str, str] = {
+            "CC_HOME": settings.home,
+            "CC_PROJECT": settings.project,
+            "CC_OWNER": state.owner,
+            "CC_STATE": state.path,
+            "CC_CONTAINER_PREFIX": settings.container_prefix,
+            "CC_CLICKHOUSE_USER": settings.clickhouse_user,
+            "CC_CLICKHOUSE_PORT": str(settings.clickhouse_port),
+            "CC_OTLP_GRPC_PORT": str(settings.otlp_grpc_port),
+            "CC_OTLP_HTTP_PORT": str(settings.otlp_http_port),
+            "CC_OTEL_HEALTH_PORT": str(settings.otel_health_port),
+            "CC_DASHBOARD_HOST": settings.dashboard_host,
+            "CC_DASHBOARD_PORT": str(settings.dashboard_ports[0]),
+            "CC_DASHBOARD_PORTS": "{}-{}".format(*settings.dashboard_ports),
+        }
+        if settings.clickhouse_image:
+            ours["CC_CLICKHOUSE_IMAGE"] = settings.clickhouse_image
+        if settings.collector_image:
+            ours["CC_COLLECTOR_IMAGE"] = settings.collector_image
+        if settings.clickhouse_urls:
+            ours["CC_CLICKHOUSE_URL"] = ",".join(settings.clickhouse_urls)
+        if settings.claude_config_dir:
+            ours["CLAUDE_CONFIG_DIR"] = settings.claude_config_dir
+        inherited = {key: value for key, value in self.base_environ.items() if key != "CC_CLICKHOUSE_PASSWORD"}
+        return {**inherited, **ours}
+
+    def host(self, base: str | None = None, variables: Mapping[str, str] | None = None, *, wait: bool = True) -> Host:
+        """The host that this project's playbooks are bound to."""
+        password = self.settings.clickhouse_password
+        return Host(
+            shell=self.shell,
+            base=base or self.root,
+            environ=self.environ(),
+            project=self.settings.project,
+            owner=self.state.owner,
+            run_dir=self.state.run,
+            log_dir=self.state.logs,
+            variables=variables or {},
+            secrets=(password,) if password else (),
+            wait=wait,
+        )
+
+    def container_name(self, service: Service) -> str | None:
+        return None if service.container is None else self.settings.container_prefix + service.container
+
+    def containers_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Of these services, those that run in containers."""
+        return tuple(name for name in names if BY_NAME[name].container is not None)

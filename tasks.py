@@ -1,0 +1,142 @@
+"""The commands: parse, call, report, exit code; nothing else. Each is an Invoke task and a word of `context-cleaner`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from invoke import task
+
+from cc.command_line import Options, perform
+
+COMMON: tuple[tuple[str, Any, str], ...] = (
+    ("json", False, "one JSON document on stdout, and nothing else there"),
+    ("events", None, "JSON lines as things happen, to this file (- is stdout)"),
+    ("junit", None, "write a JUnit report to this file"),
+    ("strict", False, "exit 3 when degraded"),
+    ("timeout", None, "seconds that the whole command may take"),
+    ("lock_timeout", None, "seconds to wait for another run (default 0)"),
+    ("quiet", False, "say only what went wrong"),
+    ("verbose", False, "say more: evidence, differences"),
+    ("no_color", False, "no colour (also: NO_COLOR)"),
+)
+
+
+def command(body: Callable[..., Any] | None = None, **about: Any) -> Any:
+    """A task that has the common flags besides its own. Its body gets Options and its own flags."""
+    if body is None:
+        return lambda given: command(given, **about)
+    own = [parameter for parameter in inspect.signature(body).parameters.values() if parameter.name != "options"]
+    flag = lambda name, default: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)  # noqa: E731
+    ours = [flag(name, default) for name, default, _ in COMMON if name not in {parameter.name for parameter in own}]
+
+    def run(context: Any, **given: Any) -> None:
+        names = {name for name, _, _ in COMMON} & set(given)
+        options = Options(**{name: given.pop(name) for name in names - {parameter.name for parameter in own}})
+        body(options, **given)
+
+    run.__name__, run.__doc__, run.__module__ = body.__name__, body.__doc__, body.__module__
+    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD), *own, *ours]
+    )
+    helps = {name.replace("_", "-"): text for name, _, text in COMMON} | about.pop("help", {})
+    return task(run, help=helps, auto_shortflags=False, **about)
+
+
+SERVICE = {"service": "only these: clickhouse, collector, dashboard (separated by commas)"}
+
+
+@command(
+    aliases=("run",),
+    help={
+        **SERVICE,
+        "no-docker": "leave the containers out",
+        "no-wait": "do not wait until what was started answers",
+        "no-supervisor": "manage the services from this process",
+    },
+)
+def up(options: Options, service=None, no_docker=False, no_wait=False, no_supervisor=False):  # type: ignore[no-untyped-def]
+    """Bring the stack up; fall back where it must, and say so."""
+    from cc.operations import up as operate
+
+    perform("up", options, lambda session: operate(session, service, docker=not no_docker, wait=not no_wait))
+
+
+@command(aliases=("stop",), help={**SERVICE, "volumes": "remove the stored data too"})
+def down(options: Options, service=None, volumes=False):  # type: ignore[no-untyped-def]
+    """Stop all that is ours, and prove it."""
+    from cc.operations import down as operate
+
+    perform("down", options, lambda session: operate(session, service, volumes=volumes))
+
+
+@command(help=SERVICE)
+def restart(options: Options, service=None):  # type: ignore[no-untyped-def]
+    """Stop and start services."""
+    from cc.operations import restart as operate
+
+    perform("restart", options, lambda session: operate(session, service))
+
+
+@command(help={"watch": "again every two seconds"})
+def status(options: Options, watch=False):  # type: ignore[no-untyped-def]
+    """Services, their health, who holds what, what is degraded and why."""
+    from cc.operations import status as operate
+
+    perform("status", options, lambda session: operate(session, watch=watch), reads=True)
+
+
+@command(
+    help={
+        "by": "day, week, month, model, project or session",
+        "since": "first day: 2026-01-31, or 7d",
+        "until": "last day",
+        "model": "only this model",
+        "project": "only this project",
+        "source": "auto, clickhouse, cache or files",
+    }
+)
+def usage(options: Options, by="day", since=None, until=None, model=None, project=None, source="auto"):  # type: ignore[no-untyped-def]
+    """Tokens and cost of Claude Code sessions."""
+    from cc.operations import usage as operate
+
+    asked = {"by": by, "since": since, "until": until, "model": model, "project": project, "source": source}
+    perform("usage", options, lambda session: operate(session, asked), reads=True)
+
+
+@command(
+    help={
+        "of": "up, down, restart, or a playbook file",
+        "diff": "show what would change in files",
+        "detailed-exitcode": "exit 5 when changes are pending",
+    }
+)
+def plan(options: Options, of="up", diff=False, detailed_exitcode=False):  # type: ignore[no-untyped-def]
+    """What would change, and which rung would be taken; touches nothing."""
+    from dataclasses import replace
+
+    from cc.operations import plan as operate
+
+    options = replace(options, verbose=options.verbose or diff, detailed_exitcode=detailed_exitcode)
+    perform("plan", options, lambda session: operate(session, of))
+
+
+@command(
+    positional=["file"],
+    iterable=["set"],
+    help={
+        "file": "the playbook",
+        "tags": "only steps with one of these tags (separated by commas)",
+        "start-at": "begin at this step",
+        "set": "KEY=VALUE, a variable of the playbook; may be given again",
+    },
+)
+def play(options: Options, file, tags=None, start_at=None, set=None):  # type: ignore[no-untyped-def]  # noqa: A002
+    """Run any playbook."""
+    from cc.operations import play as operate
+
+    given = tuple(set or ())
+    perform("play", options, lambda session: operate(session, file, tags=tags, start_at=start_at, given=given))
+
+
