@@ -28,9 +28,9 @@ _REPORT = struct.Struct("=BiH")  # stage, errno, which of the candidates
 _SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Launch:
-    """What exec gets, as bytes."""
+    """What exec gets, as bytes. No repr: it holds the secrets."""
 
     command: Command
     argv: tuple[bytes, ...]
@@ -41,7 +41,7 @@ class Launch:
 
     def become(self, report: int) -> NoReturn:
         """In the forked child: turn into the program, or write why not to `report` and end."""
-        stage, error, which = _AT_DIRECTORY, 0, 0
+        stage, error, which = _AT_DIRECTORY, errno.EINVAL, 0
         try:
             for number in _SIGNALS:  # handlers go with exec by themselves, ignored ones and sh's own SIG_IGN don't
                 _reset(number)
@@ -105,7 +105,9 @@ def prepare(command: Command, *, add: dict[str, str | None], stand_in: StandIn |
         raise failures.unusable(command, f"a character has no bytes ({error.reason})") from None
     if any(b"\0" in word for word in (*argv, directory or b"")):
         raise failures.unusable(command, "a word holds a zero byte")
-    if b"/" in argv[0] or not argv[0]:
+    if not argv[0]:
+        raise failures.cannot_start(command, errno.ENOENT, searched="", exists=False)
+    if b"/" in argv[0]:
         searched, candidates = b"", argv[:1]
     else:
         searched = encoded.get(b"PATH", os.fsencode(os.defpath)) or b"."

@@ -21,30 +21,55 @@ class Mask:
     """Knows the secrets, masks whole texts and makes masks for streams. Empty secrets are ignored."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = _spelled(secrets)
+        spelled = _spelled(secrets)
+        self._in_text = _longest_first(secret.encode(errors="surrogatepass") for secret in spelled)
+        self._in_stream = _longest_first(spelling for secret in spelled for spelling in _as_bytes(secret))
 
     def __bool__(self) -> bool:
-        return bool(self._secrets)
+        return bool(self._in_text)
 
     def text(self, text: str) -> str:
-        if not self._secrets:
+        if not self._in_text:
             return text
-        return StreamMask(self._secrets).feed(os.fsencode(text), last=True).decode(errors="surrogateescape")
+        whole = StreamMask(self._in_text).feed(text.encode(errors="surrogatepass"), last=True)
+        return whole.decode(errors="surrogatepass")
 
     def stream(self) -> StreamMask:
-        return StreamMask(self._secrets)
+        return StreamMask(self._in_stream)
 
 
-def _spelled(secrets: Iterable[str]) -> tuple[bytes, ...]:
-    found = set()
+def _spelled(secrets: Iterable[str]) -> set[str]:
+    """The secrets as tools write them: line by line when they have several, and inside JSON and URLs."""
+    found: set[str] = set()
     for secret in secrets:
         stripped = secret.strip("\r\n")  # a file's last newline is no part of the secret
         lines = stripped.splitlines()
         found.add(stripped)
         if len(lines) > 1:
             found.update(line.strip() for line in lines if len(line.strip()) >= SECRET_LINE)
+        if not stripped.isalnum():
+            found.update(_escaped(stripped))
     found.discard("")
-    return tuple(sorted((os.fsencode(secret) for secret in found), key=len, reverse=True))
+    return found
+
+
+def _escaped(secret: str) -> tuple[str, ...]:
+    import json
+    import urllib.parse
+
+    quoted = urllib.parse.quote(secret, safe="", errors="replace")
+    return json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quoted
+
+
+def _as_bytes(secret: str) -> tuple[bytes, ...]:
+    try:
+        return secret.encode(errors="surrogateescape"), os.fsencode(secret)  # the second is what a child was given
+    except UnicodeEncodeError:
+        return (secret.encode(errors="surrogatepass"),)
+
+
+def _longest_first(secrets: Iterable[bytes]) -> tuple[bytes, ...]:
+    return tuple(sorted(set(secrets), key=len, reverse=True))
 
 
 class StreamMask:
