@@ -149,7 +149,7 @@ def load(text: str | bytes, *, file: str, pure: bool = False) -> Document:
 
 def _decoded(text: str | bytes, file: str) -> str:
     if len(text) > MAX_BYTES:
-        what = f"too big: {len(text):,} bytes, and at most {MAX_BYTES:,} are read"
+        what = f"too big: more than {MAX_BYTES:,} bytes"
         raise ConfigError(what, file=file, line=1, column=1)
     if isinstance(text, str):
         return text.removeprefix("\ufeff")
