@@ -26,7 +26,6 @@ from cc.report.exit_code import SIGNALS, exit_code
 from cc.settings import Settings, load
 
 
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """The flags that all commands share, as they were typed (CLI.md, "For all"). Times in seconds."""
@@ -140,9 +139,9 @@ def _print_recap(recap: Recap, session: Session) -> int:
         from cc.report.junit import junit
 
         _write(options.junit, junit(recap))
-    from cc.report.annotations import annotations
+    from cc.report.annotations import annotation_lines
 
-    for line in annotations(recap, os.environ):
+    for line in annotation_lines(recap, os.environ):
         session.console.say(line)
     if options.json:
         _print_json(recap.as_dict(code))
@@ -153,7 +152,8 @@ def print_answer(answer: Answer, options: Options) -> None:
     if options.json:
         _print_json(answer.document)
     elif answer.text:
-        sys.stdout.write(answer.text.encode(sys.stdout.encoding or "utf-8", "replace").decode(sys.stdout.encoding or "utf-8") + "\n")
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(answer.text.encode(encoding, "replace").decode(encoding) + "\n")
 
 
 def _print_json(document: Mapping[str, Any]) -> None:

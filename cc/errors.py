@@ -121,7 +121,7 @@ class LockHeldError(CcError):
 
 
 class InterruptedRunError(CcError):
-    """The person or the system asked the whole command to stop. `exit_code` is 130 for INT, 143 for TERM, 129 for HUP."""
+    """The person or the system asked the whole command to stop: `exit_code` 130 for INT, 143 for TERM, 129 for HUP."""
 
     code = "interrupted"
 
@@ -137,7 +137,7 @@ class RunDeadlineError(CcError):
     exit_code = 124
 
 
-class Failure(CcError):
+class Failure(CcError):  # noqa: N818 - the word of DESIGN.md, and the base of words like ToolMissing
     """One way to reach a goal did not work. `code` is one of FAILURE_CODES: ladders descend by it."""
 
     def __init__(

@@ -155,5 +155,3 @@ def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
     reading = read_usage(query(**asked), sources(stack_of(session)))
     degraded = session.options.strict and reading.source != "clickhouse"
     return Answer(reading.as_dict(), usage_text(reading), 3 if degraded else 0)
-
-

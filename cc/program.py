@@ -10,7 +10,9 @@ import os
 import sys
 from typing import Any, NoReturn
 
-from invoke import Collection, ParseError, Program
+from invoke.collection import Collection
+from invoke.exceptions import ParseError
+from invoke.program import Program
 
 from cc import __version__
 from cc.services.stack import stack_root
@@ -18,7 +20,7 @@ from cc.services.stack import stack_root
 USAGE = 2
 
 
-class ContextCleaner(Program):  # type: ignore[misc]
+class ContextCleaner(Program):
     """Invoke's Program with our exit code for wrong words."""
 
     def parse_core(self, argv: list[str] | None) -> None:
@@ -53,5 +55,8 @@ def _tasks() -> Any:
 def main() -> None:
     """Run the words of the command line."""
     ContextCleaner(
-        namespace=Collection.from_module(_tasks()), name="context-cleaner", binary="context-cleaner", version=__version__
+        namespace=Collection.from_module(_tasks()),
+        name="context-cleaner",
+        binary="context-cleaner",
+        version=__version__,
     ).run()

@@ -46,7 +46,7 @@ class Settings:
 
     @property
     def container_prefix(self) -> str:
-        """Container names of the default project are bare; others carry the project, so that stacks stand side by side."""
+        """The default project's containers have bare names; others carry the project: stacks stand side by side."""
         return "" if self.project == DEFAULT_PROJECT else f"{self.project}-"
 
 

@@ -75,7 +75,9 @@ def test_a_room_imports_only_what_lies_below_it(path: Path) -> None:
 
 @pytest.mark.parametrize(("package", "importer"), ONE_IMPORTER.items())
 def test_a_third_party_package_has_one_importing_module(package: str, importer: str) -> None:
-    found = {str(path.relative_to(ROOT)) for path in FILES if package in {name.split(".")[0] for name in imported(path)}}
+    found = {
+        str(path.relative_to(ROOT)) for path in FILES if package in {name.split(".")[0] for name in imported(path)}
+    }
     assert found == {importer}
 
 

@@ -1,11 +1,11 @@
 """Ladders: ordered ways to one goal, and how a failure leads down them (DESIGN.md, "ladder"; LADDERS.md).
 
-    rung 0 fails with code c -> the first lower rung whose `when_failed` has c
-        an ordinary rung      act there; what it reaches is degraded unless the rung says otherwise
-        a repair (`again`)    mend the obstacle, then rung 0 once more; a repair is used once, and one that fails
-                              leaves the obstacle: the descent goes on below it by either failure
-        without               the goal is given up: skipped, degraded
-    no lower rung declares c -> failed, loudly
+rung 0 fails with code c -> the first lower rung whose `when_failed` has c
+    an ordinary rung      act there; what it reaches is degraded unless the rung says otherwise
+    a repair (`again`)    mend the obstacle, then rung 0 once more; a repair is used once, and one that fails
+                          leaves the obstacle: the descent goes on below it by either failure
+    without               the goal is given up: skipped, degraded
+no lower rung declares c -> failed, loudly
 """
 
 from __future__ import annotations

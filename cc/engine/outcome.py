@@ -142,7 +142,7 @@ class Recap:
 
 
 def worst(statuses: Iterable[Status]) -> Status:
-    """The status of the whole: failed over changed over ok; skipped only if nothing else happened, ok if nothing at all."""
+    """The status of the whole: failed over changed over ok over skipped; ok if nothing happened at all."""
     seen = set(statuses)
     for status in (Status.FAILED, Status.CHANGED, Status.OK, Status.SKIPPED):
         if status in seen:

@@ -150,7 +150,9 @@ class Runner:
             thread.join()
         return state.finished
 
-    def _worker(self, jobs: queue.SimpleQueue[Step | None], done: queue.SimpleQueue[tuple[str, Outcome]]) -> threading.Thread:
+    def _worker(
+        self, jobs: queue.SimpleQueue[Step | None], done: queue.SimpleQueue[tuple[str, Outcome]]
+    ) -> threading.Thread:
         def work() -> None:
             while (step := jobs.get()) is not None:
                 done.put((step.name, self._run_step(step)))

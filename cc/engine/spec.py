@@ -182,6 +182,8 @@ def _path(text: str) -> str:
 
 
 def _regex(text: str) -> str:
+    if len(text) > 1000:
+        raise ValueError("longer than 1000 characters")  # a megabyte of it takes seconds to compile
     try:
         re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
@@ -208,7 +210,7 @@ SCALARS: Mapping[str, Scalar] = {
     ),
     "regex": Scalar("a regular expression", _regex, {"type": "string", "format": "regex"}),
 }  # fmt: skip
-"""Of each kind that is a single value: how it is read. The others (words, strings, codes, mapping) are made of texts."""
+"""How each kind of single value is read. The other kinds (words, strings, codes, mapping) are made of texts."""
 
 
 WITHOUT = VerbSpec(

@@ -36,7 +36,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """What an act tells of itself. `changed` counts only where no probe can tell; `fallbacks` are those inside the act."""
+    """What an act tells of itself. `changed` counts only where no probe can tell; `fallbacks` are those within it."""
 
     reason: str = ""
     changed: bool = True
@@ -116,17 +116,14 @@ def run_action(action: Action, context: Context) -> Judged:
     """Probe, check, act, probe again, once. Raises Failure, with code `not_satisfied` if the second probe says no."""
     context.stop_if_asked()
     if not action.probed:
-        before = Probe(satisfied=False)
-        action.check(context, before)
-        acted = action.act(context, before)
-        return Judged(Status.CHANGED if acted.changed else Status.OK, Probe(True, acted.reason, evidence=acted.evidence), acted)
+        return _run_unprobed(action, context)
     before = action.probe(context)
     if before.satisfied:
         return Judged(Status.OK, before)
     action.check(context, before)
     context.stop_if_asked()
     trouble: Failure | None = None
-    acted = None
+    acted: Acted | None = None
     try:
         acted = action.act(context, before)
     except Interrupted:
@@ -134,6 +131,14 @@ def run_action(action: Action, context: Context) -> Judged:
     except Failure as failure:
         trouble = failure
     return _judge(action, context, before, acted, trouble)
+
+
+def _run_unprobed(action: Action, context: Context) -> Judged:
+    before = Probe(satisfied=False)
+    action.check(context, before)
+    acted = action.act(context, before)
+    said = Probe(True, acted.reason, evidence=acted.evidence)
+    return Judged(Status.CHANGED if acted.changed else Status.OK, said, acted)
 
 
 def _judge(action: Action, context: Context, before: Probe, acted: Acted | None, trouble: Failure | None) -> Judged:

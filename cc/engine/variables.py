@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from cc.errors import CcError
+from cc.errors import ConfigError
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TOKEN = re.compile(r"\$\$|\$\{")
@@ -27,13 +27,6 @@ MAX_CHARACTERS = (
 )  # brought in by variables, in one file: ten lines of ${A}${A}... could double it for ever
 
 
-class VariableError(CcError):
-    """A value whose variables cannot be put in. The reader of the file adds where it stands."""
-
-    code = "bad_config"
-    exit_code = 2
-
-
 class Variables:
     """Names and values. `used` gathers every name that a text asked for, also in words that were not needed."""
 
@@ -43,7 +36,7 @@ class Variables:
         self._characters = 0
 
     def substitute(self, text: str) -> str:
-        """The text with its variables put in. Raises VariableError."""
+        """The text with its variables put in. Raises a ConfigError without a place: the reader of the file knows it."""
         if "$" not in text:
             return text
         return self._expand(text, 0, 0, live=True)[0]
@@ -63,22 +56,22 @@ class Variables:
                 value, at = self._variable(text, at, depth + 1, live=live)
                 parts.append(value)
         if depth:
-            raise VariableError("'${' has no '}'", hint="write $$ for a dollar sign")
+            raise ConfigError("'${' has no '}'", hint="write $$ for a dollar sign")
         parts.append(text[at:])
         return "".join(parts), len(text)
 
     def _variable(self, text: str, at: int, depth: int, *, live: bool) -> tuple[str, int]:
         """What stands for `${...}`, from behind its '{', and where it ends."""
         if depth > MAX_DEPTH:
-            raise VariableError(f"variables nested more than {MAX_DEPTH} deep")
+            raise ConfigError(f"variables nested more than {MAX_DEPTH} deep")
         found = NAME.match(text, at)
         if found is None:
-            raise VariableError("expected a name after '${'", hint="write $$ for a dollar sign")
+            raise ConfigError("expected a name after '${'", hint="write $$ for a dollar sign")
         name = found[0]
         operator = OPERATOR.match(text, found.end())
         if operator is None:
             expected = "'}', or one of :- - :+ + :? ?"
-            raise VariableError(f"expected {expected} after '${{{name[:60]}'", hint="write $$ for a dollar sign")
+            raise ConfigError(f"expected {expected} after '${{{name[:60]}'", hint="write $$ for a dollar sign")
         self.used.add(name)
         value = self.values.get(name)
         if operator[0] == "}":
@@ -93,21 +86,21 @@ class Variables:
         if there:
             return self._counted(value or ""), end
         if sign == "?" and live:
-            raise VariableError(f"{name} is not set" + (f": {word}" if word else ""), hint=_how_to_set(name))
+            raise ConfigError(f"{name} is not set" + (f": {word}" if word else ""), hint=_how_to_set(name))
         return word, end
 
     def _counted(self, value: str) -> str:
         self._characters += len(value)
         if self._characters > MAX_CHARACTERS:
-            raise VariableError(f"variables bring in more than {MAX_CHARACTERS:,} characters")
+            raise ConfigError(f"variables bring in more than {MAX_CHARACTERS:,} characters")
         return value
 
-    def _unset(self, name: str) -> VariableError:
+    def _unset(self, name: str) -> ConfigError:
         import difflib
 
         near = difflib.get_close_matches(name, self.values, 1)
         meant = f"did you mean ${{{near[0]}}}? " if near else ""
-        return VariableError(f"variable {name} is not set", hint=f"{meant}{_how_to_set(name)}")
+        return ConfigError(f"variable {name} is not set", hint=f"{meant}{_how_to_set(name)}")
 
 
 def _how_to_set(name: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from cc.engine.outcome import Recap, Status
 
 
-def annotations(recap: Recap, environ: Mapping[str, str]) -> list[str]:
+def annotation_lines(recap: Recap, environ: Mapping[str, str]) -> list[str]:
     """Lines to print after the recap, [] outside of a known CI system."""
     if environ.get("GITHUB_ACTIONS") == "true":
         return [
@@ -21,8 +21,9 @@ def annotations(recap: Recap, environ: Mapping[str, str]) -> list[str]:
             if step.outcome.status is Status.FAILED or step.outcome.degraded
         ]
     if environ.get("GITLAB_CI") == "true":
+        words = {Status.FAILED: "ERROR"}
         return [
-            f"{'ERROR' if step.outcome.status is Status.FAILED else 'WARNING'}: {recap.command}: {step.name}: {step.outcome.reason}"
+            f"{words.get(step.outcome.status, 'WARNING')}: {recap.command}: {step.name}: {step.outcome.reason}"
             for step in recap.steps
             if step.outcome.status is Status.FAILED or step.outcome.degraded
         ]

@@ -1,9 +1,9 @@
 """What a person reads: one line a step as it happens, and a recap. A listener for engine events.
 
-    changed  clickhouse           2.4 s  clickhouse-otel running and ready
-    skipped  collector                   requires 'clickhouse', which was skipped
-     ...     clickhouse                  waiting for clickhouse to answer (4 s of 60 s)
-     down    dashboard                   gunicorn: port 8110 is held by python3 (pid 4711); trying the next way
+changed  clickhouse           2.4 s  clickhouse-otel running and ready
+skipped  collector                   requires 'clickhouse', which was skipped
+ ...     clickhouse                  waiting for clickhouse to answer (4 s of 60 s)
+ down    dashboard                   gunicorn: port 8110 is held by python3 (pid 4711); trying the next way
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import TextIO
 
-from cc.engine.events import AttemptFailed, Event, Note, RungFailed, RunFinished, RunStarted, StepFinished, Waiting
+from cc.engine.events import AttemptFailed, Event, Note, RunFinished, RungFailed, RunStarted, StepFinished, Waiting
 from cc.engine.outcome import NamedOutcome, Outcome, Recap, Status
 
 COLOURS = {"ok": "32", "changed": "33", "skipped": "36", "failed": "31", "degraded": "35", "hint": "1"}
@@ -110,7 +110,8 @@ class Console:
         else:
             self._write(head.rstrip())
             indent = "    " if (self._width or 0) > 40 else " "
-            self._write(textwrap.fill(first, max(self._width or 0, 10), initial_indent=indent, subsequent_indent=indent))
+            width = max(self._width or 0, 10)
+            self._write(textwrap.fill(first, width, initial_indent=indent, subsequent_indent=indent))
         if rest and self._verbose:
             self._write(textwrap.indent(rest, "    "))
 

@@ -26,7 +26,8 @@ def _case(command: str, step: NamedOutcome) -> str:
     inner = ""
     if outcome.status is Status.FAILED:
         evidence = _text("\n".join((outcome.reason, *outcome.evidence)))
-        inner += f"<failure type={_attribute(outcome.error or 'failed')} message={_attribute(outcome.reason)}>{evidence}</failure>"
+        kind = _attribute(outcome.error or "failed")
+        inner += f"<failure type={kind} message={_attribute(outcome.reason)}>{evidence}</failure>"
     elif outcome.status is Status.SKIPPED:
         inner += f"<skipped message={_attribute(outcome.reason)}/>"
     if outcome.degraded:

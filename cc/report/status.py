@@ -9,7 +9,7 @@ from cc.services.health import Health
 
 
 def status_document(health: Sequence[Health]) -> dict[str, Any]:
-    """CLI.md, "JSON", `status`. Everything that is not healthy, or is less than its first choice, is listed as degraded."""
+    """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded."""
     return {
         "supervisor": {"state": "stopped", "pid": None, "via": "direct"},
         "services": [each.as_dict() for each in health],

@@ -1,10 +1,10 @@
 """Services of a compose file, up or down by `docker compose` (the plugin, then the legacy program of its own name).
 
-    up    ok when every service runs, was made from this file as it is now (compose's config hash), from the image that
-          is here now, and answers (`ready`, or its own health check). Else: missing images are pulled, taken ports are
-          named with their holder before anything is touched, `up -d`, wait for ready. What this act created and could
-          not bring to ready is removed again, its last log lines kept; what was there before stays.
-    down  ok when no container and no network of the project is left.
+up    ok when every service runs, was made from this file as it is now (compose's config hash), from the image that
+      is here now, and answers (`ready`, or its own health check). Else: missing images are pulled, taken ports are
+      named with their holder before anything is touched, `up -d`, wait for ready. What this act created and could
+      not bring to ready is removed again, its last log lines kept; what was there before stays.
+down  ok when no container and no network of the project is left.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ class ComposeFile:
     def run(self, *args: str, deadline: float, despite_cancel: bool = False) -> Any:
         """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin."""
         words = ("-f", self.file, "-p", self.project, *args)
-        extra = {"environ": self._secret_values(), "deadline": deadline, "secrets": tuple(self._secret_values().values())}
+        extra = {
+            "environ": self._secret_values(),
+            "deadline": deadline,
+            "secrets": tuple(self._secret_values().values()),
+        }
         if despite_cancel:
             extra["despite_cancel"] = True
         if not self.host.memo.get("legacy compose"):
@@ -171,16 +175,19 @@ class Up:
                 continue  # it holds its own ports
             for published in said.get("ports") or ():
                 if published.get("published") and published.get("protocol", "tcp") == "tcp":
-                    port.refuse_if_held(published.get("host_ip") or "0.0.0.0", int(published["published"]))  # noqa: S104
+                    address = published.get("host_ip") or "0.0.0.0"  # noqa: S104 - what compose will bind
+                    port.refuse_if_held(address, int(published["published"]))
 
     def _check_name(self, name: str | None) -> None:
         other = self._compose.docker.container(name) if name else None
         if other is not None and other.labels.get(PROJECT_LABEL) != self._compose.project:
             project = other.labels.get(PROJECT_LABEL)
+            whose = f"project {project!r}" if project else "somebody else"
             raise Failure(
-                f"a container called {name} exists and belongs to {f'project {project!r}' if project else 'somebody else'}",
-                code="not_ours", hint=f"docker rm -f {name}   # if you don't need it, or set CC_PROJECT to another name",
-            )  # fmt: skip
+                f"a container called {name} exists and belongs to {whose}",
+                code="not_ours",
+                hint=f"docker rm -f {name}   # if you don't need it, or set CC_PROJECT to another name",
+            )
 
     def act(self, context: Context, before: Probe) -> Acted:
         existed = {container.id for container in self._compose.containers()}
@@ -188,8 +195,7 @@ class Up:
         wanted = self._wanted or tuple(services)
         for image in sorted({services[service]["image"] for service in wanted if services[service].get("image")}):
             if self._compose.docker.image_id(image) is None:
-                started = context.clock.now()
-                self._compose.docker.pull(image, lambda text: context.say(text, context.clock.now() - started, None))
+                self._pull(context, image)
         try:
             flags = () if self._deps else ("--no-deps",)
             self._compose.run("up", "-d", *flags, *self._wanted, deadline=context.left(UP_S))
@@ -199,6 +205,10 @@ class Up:
             self._roll_back(existed, failure)
             raise
         return Acted("started by docker compose")
+
+    def _pull(self, context: Context, image: str) -> None:
+        started = context.clock.now()
+        self._compose.docker.pull(image, lambda text: context.say(text, context.clock.now() - started, None))
 
     def _await_ready(self, context: Context, wanted: tuple[str, ...]) -> None:
         last = ""
@@ -219,7 +229,8 @@ class Up:
             return
         late = "" if found == "died" else f" within {self._within:g} s"
         own = self._own()
-        evidence = tuple(line for service in wanted if service in own for line in self._compose.docker.log_tail(own[service].name))
+        tail = self._compose.docker.log_tail
+        evidence = tuple(line for service in wanted if service in own for line in tail(own[service].name))
         raise Failure(f"{', '.join(wanted)} did not become ready{late}: {last}", code="unhealthy", evidence=evidence)
 
     def _roll_back(self, existed: set[str], failure: Failure) -> None:
@@ -366,11 +377,17 @@ GONE = Verb(
         (
             Field("project", "string", doc="compose project; this run's own where it is left out"),
             Field("services", "strings", doc="only these"),
-            Field("how", "string", choices=("stop", "kill", "accept"), default="stop", doc="how; or accept that there are none"),
+            Field(
+                "how",
+                "string",
+                choices=("stop", "kill", "accept"),
+                default="stop",
+                doc="how; or accept that there are none",
+            ),
             Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
             Field("volumes", "bool", default=False, doc="remove the named volumes and their data"),
         ),
         "containers of a project stopped and removed one by one, without compose",
     ),
-    lambda host, args: Gone(host, args),
+    Gone,
 )

@@ -32,20 +32,34 @@ START_HINT = "start it (Docker Desktop, `systemctl start docker`, `colima start`
 
 # What docker and compose say on stderr, brought to a failure code; the first that matches counts.
 SAID = tuple(
-    (code, re.compile(pattern, re.I))
+    (code, re.compile(pattern, re.IGNORECASE))
     for code, pattern in (
-        ("daemon_down", r"cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running"),
+        (
+            "daemon_down",
+            r"cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running",
+        ),
         ("permission_denied", r"permission denied while trying to connect"),
-        ("tool_missing", r"is not a docker command|unknown command: docker compose|unknown shorthand flag|unknown docker command"),
+        (
+            "tool_missing",
+            r"is not a docker command|unknown command: docker compose|unknown shorthand flag|unknown docker command",
+        ),
         ("port_in_use", r"port is already allocated|address already in use|ports are not available"),
         ("disk_full", r"no space left on device"),
         (
             "image_missing",
-            r"no such image|pull access denied|manifest unknown|manifest for .* not found|repository .* not found"
-            r"|failed to resolve reference|error pulling image|no such host|unable to find image",
+            (
+                r"no such image|pull access denied|manifest unknown|manifest for .* not found|repository .* not found"
+                r"|failed to resolve reference|error pulling image|no such host|unable to find image"
+            ),
         ),
         ("not_ours", r"the container name .* is already in use"),
-        ("bad_config", r"yaml: |services\.\S+ |additional propert|undefined (service|volume|network)|no such service|is not valid|invalid compose"),
+        (
+            "bad_config",
+            (
+                r"yaml: |services\.\S+ |additional propert|undefined (service|volume|network)|no such service"
+                r"|is not valid|invalid compose"
+            ),
+        ),
     )
 )
 
@@ -215,9 +229,9 @@ class Docker:
     def pull(self, image: str, progress: Any) -> None:
         """Fetch an image; `progress(text)` is told what arrives. Raises Failure image_missing, disk_full, ...
 
-        There is no total deadline (a first pull may be long), only one of 60 s without a sign of progress. The CLI shows
-        no bytes where there is no terminal, so progress is read from the engine itself; what needs credentials, which
-        only the CLI knows, is left to the CLI.
+        No total deadline (a first pull may be long), only one of 60 s without a sign of progress. The CLI shows none
+        where there is no terminal, so progress is read from the engine itself; what needs credentials, which only the
+        CLI knows, is left to the CLI.
         """
         if self._socket is not None:
             try:
@@ -230,7 +244,9 @@ class Docker:
 
     def _pull_from_engine(self, image: str, progress: Any) -> None:
         assert self._socket is not None  # noqa: S101
-        path = f"/images/create?{urlencode({'fromImage': image})}"
+        # Without a tag the engine would fetch every one that there is.
+        named = "@" in image or ":" in image.rpartition("/")[2]
+        path = f"/images/create?{urlencode({'fromImage': image if named else image + ':latest'})}"
         with _request(self._socket, "POST", path, PULL_SILENCE_S) as (status, lines):
             for line in lines:
                 try:
@@ -244,7 +260,9 @@ class Docker:
                         code="disk_full" if "no space left" in trouble else "image_missing",
                         hint=f"docker pull {image}",
                     )
-                progress(f"pulling {image}: {told.get('id', '')} {told.get('status', '')} {told.get('progress', '')}".strip())
+                progress(
+                    f"pulling {image}: {told.get('id', '')} {told.get('status', '')} {told.get('progress', '')}".strip()
+                )
 
 
 def local_socket(environ: Mapping[str, str]) -> str | None:
@@ -314,21 +332,28 @@ class _request:  # noqa: N801 - reads as a call
     def _unreachable(self, error: OSError) -> Failure:
         if isinstance(error, TimeoutError):
             return Failure(
-                f"the Docker daemon does not answer at {self._path} (silent for {self._silence:g} s)", code="daemon_hung",
+                f"the Docker daemon does not answer at {self._path} (silent for {self._silence:g} s)",
+                code="daemon_hung",
                 hint="restart it; `docker info` shows when it answers again",
-            )  # fmt: skip
+            )
         if isinstance(error, PermissionError):
             return Failure(
                 f"no right to the Docker socket {self._path}", code="permission_denied",
                 hint="join the group `docker` (`sudo usermod -aG docker $USER`, then log in again)",
             )  # fmt: skip
-        return Failure(f"the Docker daemon is not running (nothing answers at {self._path})", code="daemon_down", hint=START_HINT)
+        return Failure(
+            f"the Docker daemon is not running (nothing answers at {self._path})", code="daemon_down", hint=START_HINT
+        )
 
 
 def classified(failure: CommandFailure) -> Failure:
     """The failure that docker's words mean; the given one where they are unknown."""
     if isinstance(failure, ToolMissing):
-        return ToolMissing("docker is not installed (no `docker` on PATH)", result=failure.result, hint="install Docker: https://docs.docker.com/get-docker/")
+        return ToolMissing(
+            "docker is not installed (no `docker` on PATH)",
+            result=failure.result,
+            hint="install Docker: https://docs.docker.com/get-docker/",
+        )
     if isinstance(failure, DeadlineExceeded):
         return Failure(f"docker does not answer: {failure.message}", code="daemon_hung", evidence=failure.evidence)
     result = failure.result

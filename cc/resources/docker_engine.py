@@ -50,7 +50,9 @@ class DockerEngine:
 
     def check(self, context: Context, before: Probe) -> None:
         if not self._ways():
-            raise Failure("the Docker daemon is not running, and nothing here can start it", code="daemon_down", hint=START_HINT)
+            raise Failure(
+                "the Docker daemon is not running, and nothing here can start it", code="daemon_down", hint=START_HINT
+            )
 
     def act(self, context: Context, before: Probe) -> Acted:
         refusals = []
@@ -73,7 +75,10 @@ class DockerEngine:
         """The ways of starting it that this machine has, in the order of the table above."""
         path = self._host.environ.get("PATH")
         root = os.geteuid() == 0
-        has = lambda name: shutil.which(name, path=path) is not None  # noqa: E731
+
+        def has(name: str) -> bool:
+            return shutil.which(name, path=path) is not None
+
         ways: list[tuple[str, ...]] = []
         if has("systemctl") and os.path.isdir("/run/systemd/system"):
             ways.append(("systemctl", "start", "docker") if root else ("systemctl", "--user", "start", "docker"))
@@ -88,11 +93,13 @@ class DockerEngine:
         return ways
 
     def _start(self, way: tuple[str, ...], context: Context) -> None:
+        # What they start is the user's: it must not carry our mark, or `down` would end it as one of ours.
+        theirs = {name: value for name, value in self._host.environ.items() if not name.startswith("CC_")}
         if way == ("dockerd",):
-            self._host.shell.spawn(Command(way, env=self._host.environ, owned=False), log=self._log())
+            self._host.shell.spawn(Command(way, env=theirs, owned=False), log=self._log())
             return
         try:
-            self._host.shell.run(Command(way, env=self._host.environ, deadline=context.left(self._within)))
+            self._host.shell.run(Command(way, env=theirs, deadline=context.left(self._within), owned=False))
         except CommandFailure as failure:
             raise Failure(failure.message, code="daemon_down", evidence=failure.evidence) from failure
 

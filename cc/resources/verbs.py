@@ -30,7 +30,10 @@ def specs(verbs: Sequence[Verb]) -> dict[str, VerbSpec]:
 
 
 def bind(
-    playbook: Playbook, host: Host, verbs: Sequence[Verb], left_out: Callable[[StepSpec], str | None] = lambda step: None
+    playbook: Playbook,
+    host: Host,
+    verbs: Sequence[Verb],
+    left_out: Callable[[StepSpec], str | None] = lambda step: None,
 ) -> list[Step]:
     """The playbook's steps, bound to a host. `left_out` gives the reason why a flag leaves a step out, or None."""
     by_name = {verb.spec.name: verb for verb in verbs}
@@ -54,9 +57,14 @@ def _step(spec: StepSpec, host: Host, verbs: Mapping[str, Verb], left_out: str |
 
 
 def _rung(rung: RungSpec, step: StepSpec, host: Host, verbs: Mapping[str, Verb]) -> Rung:
-    declared = {"when_failed": rung.when_failed, "again": rung.again, "lesser": rung.degraded is not False}
     if rung.verb == "without":
-        return Rung(rung.name or "without", message=str(rung.args["text"]), when_failed=rung.when_failed)
+        return Rung(rung.name or "without", message=str(rung.args["message"]), when_failed=rung.when_failed)
     args = {**rung.args, "changed_when": step.changed_when} if step.changed_when is not None else rung.args
     action = verbs[rung.verb].make(host, args)
-    return Rung(rung.name or action.name, action, **declared)
+    return Rung(
+        rung.name or action.name,
+        action,
+        when_failed=rung.when_failed,
+        again=rung.again,
+        lesser=rung.degraded is not False,
+    )

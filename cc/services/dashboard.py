@@ -19,9 +19,11 @@ from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
 from cc.engine.waiting import wait_for
 from cc.errors import Failure, ToolMissing
-from cc.resources import http, port, process
+from cc.resources import http, port
 from cc.resources.host import Host, Verb
-from cc.resources.process import Identity
+from cc.resources.process import write_pidfile
+from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
+from cc.resources.process_table import Identity, environment
 from cc.shell import Command
 
 NAME = "dashboard"
@@ -68,13 +70,18 @@ class Running:
 
 def find_dashboard(host: Host) -> Running | None:
     """The dashboard of this project that runs, None if none does. Known by its mark: no file needs to be there."""
-    for identity in process.find_ours(host.owner, NAME):
-        told = process.environment(identity.pid)
+    for identity in find_ours(host.owner, NAME):
+        told = _environment_of(identity)
         address, colon, number = told.get("CC_DASHBOARD_BOUND", "").rpartition(":")
         if colon and number.isdecimal():
             server = told.get("CC_DASHBOARD_SERVER", "")
             return Running(identity, address, int(number), server, {key: told.get(key, "") for key in SETTINGS})
     return None
+
+
+def _environment_of(identity: Identity) -> dict[str, str]:
+    lines = (line.decode(errors="replace") for line in environment(identity.pid))
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 class Dashboard:
@@ -104,7 +111,7 @@ class Dashboard:
             return Probe(False, "it is to be restarted")
         if found.settings != self._wanted:
             return Probe(False, "it runs with other settings, or is of another version")
-        if self._server != "any" and found.server != self._server:
+        if self._server not in ("any", found.server):
             return Probe(False, f"it runs on {found.server}")
         if (trouble := found.answers(self._host.owner)) is not None:
             return Probe(False, trouble)
@@ -116,7 +123,9 @@ class Dashboard:
         if found.port in self._ports:
             return Probe(True, said)
         port.refuse_if_held(self._address, self._ports[0])  # the rung that looks elsewhere says who holds it
-        return Probe(True, said, less=(f"{said}; port {self._ports[0]} is free again, `invoke restart` moves it there",))
+        return Probe(
+            True, said, less=(f"{said}; port {self._ports[0]} is free again, `invoke restart` moves it there",)
+        )
 
     def check(self, context: Context, before: Probe) -> None:
         if self._chosen_server() == "gunicorn" and not _has_gunicorn():
@@ -147,22 +156,24 @@ class Dashboard:
         number, server = self._choose_port(), self._chosen_server()
         bound = f"{self._address}:{number}"
         log = os.path.join(self._host.log_dir, "dashboard.log")
-        command = Command(_argv(server, self._address, number), env=self._environment(server, bound), cwd=self._host.base)
+        command = Command(
+            _argv(server, self._address, number), env=self._environment(server, bound), cwd=self._host.base
+        )
         child = self._host.shell.spawn(command, log=log)
         identity = Identity(child.pid, child.start_time)
         try:
-            process.write_pidfile(_pidfile(self._host), identity)
+            write_pidfile(_pidfile(self._host), identity)
             self._await_answer(context, child, Running(identity, self._address, number, server, {}), log)
         except Failure:
-            process.stop_group(identity, grace=1.0, context=context, mark=f"{process.PROCESS}={self._host.owner}/{NAME}")
+            stop_group(identity, grace=1.0, context=context, marked=mark(self._host.owner, NAME))
             raise
         return Acted(f"started by {server}")
 
     def _environment(self, server: str, bound: str) -> dict[str, str]:
         return {
             **self._host.environ,
-            process.OWNER: self._host.owner,
-            process.PROCESS: f"{self._host.owner}/{NAME}",
+            OWNER: self._host.owner,
+            PROCESS: f"{self._host.owner}/{NAME}",
             "CC_DASHBOARD_BOUND": bound,
             "CC_DASHBOARD_SERVER": server,
             "CC_VERSION": __version__,
@@ -198,7 +209,7 @@ class NoDashboard:
         self._host = host
 
     def probe(self, context: Context) -> Probe:
-        found = process.find_ours(self._host.owner, NAME)
+        found = find_ours(self._host.owner, NAME)
         if not found:
             return Probe(True, "Dashboard not running")
         return Probe(False, "it runs, pid " + ", ".join(str(identity.pid) for identity in found))
@@ -213,9 +224,8 @@ class NoDashboard:
 
 def _stop_all(host: Host, context: Context) -> None:
     """End every dashboard of this project, its workers too, and forget its pid file."""
-    mark = f"{process.PROCESS}={host.owner}/{NAME}"
-    for identity in process.find_ours(host.owner, NAME):
-        process.stop_group(identity, grace=STOP_S, context=context, mark=mark)
+    for identity in find_ours(host.owner, NAME):
+        stop_group(identity, grace=STOP_S, context=context, marked=mark(host.owner, NAME))
     try:
         os.unlink(_pidfile(host))
     except OSError:

@@ -10,19 +10,29 @@ What failed above is kept as the reason. Each read is bounded (5 s a probe).
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cc.clock import wall_time
 from cc.errors import Failure
-from cc.resources import http, process
+from cc.resources import http
 from cc.resources.docker import Container, Docker
+from cc.resources.process_table import describe
 from cc.services.dashboard import Running, find_dashboard
 from cc.services.stack import BY_NAME, Service, Stack
 
 PROBE_S = 5.0
-STATES = {"running": "running", "created": "stopped", "exited": "exited", "paused": "stopped", "restarting": "starting", "dead": "fatal", "removing": "stopping"}  # fmt: skip
+STATES = {
+    "created": "stopped",
+    "dead": "fatal",
+    "exited": "exited",
+    "paused": "stopped",
+    "removing": "stopping",
+    "restarting": "starting",
+    "running": "running",
+}
+"""Docker's states in the supervisor's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ def read_health(stack: Stack, name: str) -> Health:
 def _container_health(stack: Stack, service: Service) -> Health:
     name = stack.container_name(service)
     port: int = getattr(stack.settings, service.port)
-    base = {"name": service.name, "kind": service.kind, "container": name, "port": port, "restarts": 0}
+    base: dict[str, Any] = {"name": service.name, "kind": service.kind, "container": name, "port": port, "restarts": 0}
     base["url"] = f"http://127.0.0.1:{port}"
     ready = f"http://127.0.0.1:{getattr(stack.settings, service.ready_port)}{service.ready}"
     try:
@@ -93,7 +103,7 @@ def _uptime(container: Container) -> float | None:
     if not container.running or not container.started_at:
         return None
     try:
-        started = datetime.datetime.fromisoformat(container.started_at[:19] + "+00:00")
+        started = datetime.fromisoformat(container.started_at[:19] + "+00:00")
     except ValueError:
         return None
     return round(max(0.0, wall_time() - started.timestamp()), 1)
@@ -104,7 +114,7 @@ def _process_health(stack: Stack, service: Service) -> Health:
     found = find_dashboard(stack.host())
     if found is None:
         return Health(**base, state="stopped", health="unknown", reason="it does not run", rung=3)
-    told = process.describe(found.identity.pid)
+    told = describe(found.identity.pid)
     base |= {"pid": found.identity.pid, "port": found.port, "url": found.url}
     if told is not None:
         base |= {"uptime_s": round(told.uptime_s, 1), "rss_bytes": told.rss_bytes}

@@ -12,12 +12,27 @@ from typing import Any
 from cc.engine.spec import VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.errors import Failure
-from cc.resources import process
 from cc.resources.compose import gone
 from cc.resources.docker import Docker
 from cc.resources.host import Host, Verb
+from cc.resources.process_stop import find_ours, ours, stop_group
+from cc.resources.process_table import environment
 
 GRACE_S = 5.0
+SEAM = b"CC_SEAM="
+
+
+def end_commands_of(owner: str, context: Context) -> int:
+    """End the commands that a killed run of ours left at work; returns how many there were.
+
+    Known by two marks: ours, and the seam's, which what is meant to stay (a dashboard) does not carry.
+    """
+    ended = 0
+    for identity in find_ours(owner):
+        if any(line.startswith(SEAM) for line in environment(identity.pid)):
+            stop_group(identity, grace=GRACE_S, context=context)
+            ended += 1
+    return ended
 
 
 class Leftovers:
@@ -31,7 +46,7 @@ class Leftovers:
         self._docker = Docker(host)
 
     def probe(self, context: Context) -> Probe:
-        left = [f"{fact.program} (pid {fact.identity.pid})" for fact in process.ours(self._host.owner)]
+        left = [f"{fact.program} (pid {fact.identity.pid})" for fact in ours(self._host.owner)]
         unknown = ""
         try:
             containers = gone(self._docker, self._host.project)
@@ -48,8 +63,8 @@ class Leftovers:
         pass
 
     def act(self, context: Context, before: Probe) -> Acted:
-        for identity in process.find_ours(self._host.owner):
-            process.stop_group(identity, grace=GRACE_S, context=context)
+        for identity in find_ours(self._host.owner):
+            stop_group(identity, grace=GRACE_S, context=context)
         return Acted("what was left of ours was ended")
 
 

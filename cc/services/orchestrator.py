@@ -19,12 +19,13 @@ from cc.engine.runner import Runner, Step
 from cc.engine.spec import Playbook, StepSpec
 from cc.engine.step import Context
 from cc.errors import ConfigError, Failure
-from cc.resources import process, verbs
+from cc.resources import verbs
 from cc.resources.compose import PROJECT_LABEL
 from cc.resources.docker import Docker
 from cc.resources.host import Verb
 from cc.resources.state import take_lock
 from cc.services import dashboard, leftovers, secret
+from cc.services.selection import left_out
 from cc.services.stack import BY_NAME, Stack
 
 PLAYBOOKS = ("up", "down", "restart")
@@ -35,7 +36,8 @@ LARGEST_PLAYBOOK = 1024 * 1024 + 1
 class Operation:
     """One run to be: which playbook, and what of it. `services` are those that take part.
 
-    `set_vars` are the user's `--set`; `timeout` in seconds, None for none; `lock_timeout` seconds to wait for another run.
+    `set_vars` are the user's `--set`; `timeout` in seconds, None for none; `lock_timeout`: so many seconds another run
+    is waited for.
     """
 
     command: str
@@ -91,10 +93,18 @@ class Orchestrator:
     def _steps(self, operation: Operation) -> list[Step]:
         known = self._verbs()
         read = self._read(operation, known)
-        own = operation.command in PLAYBOOKS or os.path.dirname(operation.file) == os.path.join(self._stack.root, "playbooks")
+        own = operation.command in PLAYBOOKS or os.path.dirname(operation.file) == os.path.join(
+            self._stack.root, "playbooks"
+        )
         base = self._stack.root if own else os.path.dirname(os.path.abspath(operation.file))
         host = self._stack.host(base, read.vars, wait=operation.wait)
-        return verbs.bind(read, host, known, _left_out(operation))
+        return verbs.bind(read, host, known, lambda step: self._left_out(operation, step))
+
+    @staticmethod
+    def _left_out(operation: Operation, step: StepSpec) -> str | None:
+        if operation.command not in PLAYBOOKS:
+            return None
+        return left_out(operation.command, step.name, operation.services, docker=operation.docker)
 
     def _verbs(self) -> tuple[Verb, ...]:
         return (*verbs.VERBS, dashboard.VERB, leftovers.VERB, secret.verb(self._stack.settings.clickhouse_password))
@@ -129,7 +139,7 @@ class Orchestrator:
             if owner and owner != state.owner:
                 theirs = container.labels.get("cc.home") or "an unknown home"
                 raise ConfigError(
-                    f"project {state.project!r} belongs to {theirs} (its container {container.name}), not to {state.home}",
+                    f"project {state.project!r} belongs to {theirs} (container {container.name}), not to {state.home}",
                     field="CC_PROJECT",
                     hint=f"set CC_HOME={theirs}, or CC_PROJECT to a name of its own",
                 )
@@ -138,34 +148,10 @@ class Orchestrator:
         """A run that was killed in the middle may have left commands at work: they are ended before anything starts."""
         if not holder:
             return []
-        ended = process.end_commands_of(self._stack.state.owner)
-        what = f", {len(ended)} of its commands ended" if ended else ""
-        return [Fallback("operation lock", 0, f"`{holder.get('command', '?')}` (pid {holder.get('pid', '?')}) was killed in the middle{what}")]
-
-
-def _left_out(operation: Operation):  # type: ignore[no-untyped-def]
-    """Which steps a flag leaves out, with the reason."""
-    needed = set(operation.services)
-    if operation.command in ("up", "restart") and "collector" in needed:
-        needed.add("clickhouse")  # as compose does: what a service depends on comes with it
-
-    def reason(step: StepSpec) -> str | None:
-        if operation.command not in PLAYBOOKS:
-            return None
-        service = BY_NAME.get(step.name)
-        if operation.command == "down" and step.name == "containers":
-            return None if any(BY_NAME[name].container for name in needed) else "left out by --service"
-        if service is None:
-            if step.name == "clickhouse password" and not (operation.docker and "clickhouse" in needed):
-                return "not needed without ClickHouse"
-            if step.name == "leftovers" and len(operation.services) < len(BY_NAME):
-                return "left out by --service"
-            return None
-        if not operation.docker and service.container is not None:
-            return "switched off by --no-docker"
-        return None if service.name in needed else "left out by --service"
-
-    return reason
+        ended = leftovers.end_commands_of(self._stack.state.owner, self._context())
+        who = f"`{holder.get('command', '?')}` (pid {holder.get('pid', '?')})"
+        what = f", {ended} of its commands ended" if ended else ""
+        return [Fallback("operation lock", 0, f"{who} was killed in the middle{what}")]
 
 
 def _random() -> float:

@@ -56,7 +56,8 @@ class Secret:
         pass
 
     def act(self, context: Context, before: Probe) -> Acted:
-        value, fallbacks = self._given, ()
+        value = self._given
+        fallbacks: tuple[Fallback, ...] = ()
         if value is None and before.reason.endswith(")"):  # readable by others, and good otherwise
             with open(self._path, encoding="utf-8") as file:
                 value = file.read().strip()

@@ -49,7 +49,9 @@ def chosen(words: str | None) -> tuple[str, ...]:
             near = difflib.get_close_matches(name, BY_NAME, 1)
             known = "services are " + ", ".join(BY_NAME)
             raise UsageError(
-                f"there is no service {name!r}", field="--service", hint=f"did you mean {near[0]!r}? {known}" if near else known
+                f"there is no service {name!r}",
+                field="--service",
+                hint=f"did you mean {near[0]!r}? {known}" if near else known,
             )
     return names
 

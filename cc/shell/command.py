@@ -35,6 +35,7 @@ class Command:
     check: bool = True  # False: a non-zero exit comes back as a Result
     on_line: Callable[[str, str], None] | None = None  # ("stdout" | "stderr", line), in the caller's thread, masked
     keep: int = 256 * 1024  # bytes kept of each stream, half of its head and half of its tail
+    despite_cancel: bool = False  # True: cleans up after a cancelled act, and is bounded by its deadline alone
     owned: bool = True  # False: without our mark, for what belongs to the user once it runs (dockerd)
 
     def __post_init__(self) -> None:

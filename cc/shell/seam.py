@@ -124,7 +124,7 @@ class SystemShell:
         return Child(process.pid, started, command.masked_argv, reaped=reaped)
 
     def _refuse_when_cancelled(self, command: Command) -> None:
-        reason = self._cancel.requested if self._cancel else None
+        reason = self._cancel.requested if self._cancel and not command.despite_cancel else None
         if reason is not None:
             raise failures.cancelled(command, None, reason)
 
@@ -156,7 +156,8 @@ class SystemShell:
                     ending=ending,
                     clock=self._clock,
                 )
-                watch = Watch(command, talk, Family(process.pid, call), clock=self._clock, cancel=self._cancel)
+                cancel = None if command.despite_cancel else self._cancel
+                watch = Watch(command, talk, Family(process.pid, call), clock=self._clock, cancel=cancel)
             streams.close_child()
             verdict = watch.to_the_end(started + command.deadline)
             return verdict, _reap(process, ended=talk.ended), outputs
