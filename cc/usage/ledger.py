@@ -1,0 +1,77 @@
+"""Each message once: pure. Imports request only.
+
+A message streams as several rows, resumed sessions and side-chains copy rows of others, and some rows lack an id:
+
+    the same message id and request id           one message; the row with more tokens, of equal ones the first
+    message id without request id                one with the row that has both, if there is one
+    request id without message id                likewise
+    a side-chain's row with a message id that    one with it, whatever request id the copy has
+      stands in the parent too
+    neither id                                   one by the row's own id; without that each row is a message
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+from itertools import count
+
+from cc.usage.request import Request
+
+
+class Ledger:
+    """Takes rows in path order, gives each message once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, Request] = {}
+        self._anonymous = count()
+
+    def add(self, request: Request, row_id: str | None = None) -> None:
+        """Count this row. `row_id` is the row's own identity, for rows that have no other."""
+        key: Hashable = (request.message_id, request.request_id)
+        if key == (None, None):
+            key = row_id or next(self._anonymous)
+        kept = self._kept.get(key)
+        self._kept[key] = request if kept is None else _larger(kept, request)
+
+    def settle(self) -> list[Request]:
+        """Every message, in the order in which they were first seen."""
+        loose = {
+            key: request
+            for key, request in self._kept.items()
+            if (request.request_id is None or request.message_id is None or request.sidechain)
+            and (request.request_id or request.message_id)
+        }
+        if loose:
+            self._join(loose, "message_id", {request.message_id for request in loose.values()} - {None})
+            alone = {request.request_id for request in loose.values() if request.message_id is None}
+            self._join(loose, "request_id", alone - {None})
+        return list(self._kept.values())
+
+    def _join(self, loose: Iterable[Hashable], id_name: str, shared: set[str | None]) -> None:
+        """Of the keys that share this id, let the loose ones become one with the key that stays."""
+        groups: dict[str, list[Hashable]] = {}
+        for key, request in self._kept.items():
+            if (name := getattr(request, id_name)) in shared:
+                groups.setdefault(name, []).append(key)
+        for group in groups.values():
+            # The one that has both ids stays, and the parent's rather than a copy's; of equal ones the first.
+            stays = min(group, key=lambda key: (_half(self._kept[key]), self._kept[key].sidechain))
+            for key in group:
+                if key == stays or key not in loose:
+                    continue
+                copy = self._kept[key]
+                if _half(copy) or (id_name == "message_id" and copy.sidechain and not self._kept[stays].sidechain):
+                    self._kept[stays] = _larger(self._kept[stays], self._kept.pop(key))
+
+
+def _half(request: Request) -> bool:
+    """It lacks one of the two ids."""
+    return request.request_id is None or request.message_id is None
+
+
+def _larger(first: Request, second: Request) -> Request:
+    """The row with more tokens, of equal ones the first. It is a side-chain's only if both are."""
+    winner = second if second.tokens > first.tokens else first
+    if winner.sidechain and not (first.sidechain and second.sidechain):
+        return winner._replace(sidechain=False)
+    return winner

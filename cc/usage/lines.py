@@ -1,0 +1,102 @@
+"""The bytes of one session file become the lines that may count, in bounded memory. Imports nothing of cc.
+
+A line may count if it says `"assistant"` anywhere: both the `type` of a row and the `role` of its message say so, with
+and without a space after the colon, and text inside a string never does (its quotes are escaped). Measured on real
+rows: looking for it costs 0.24 s a GB, for `"type":"assistant"` 0.22, for `"usage":{` 0.34. The look at the two ends
+of every other line costs 0.07 and finds what is not a row at all: a bare 42, an array, a half-written end, NULs.
+
+Lines end at a newline byte and nowhere else: U+2028 inside a string is text.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+NEEDLE = b'"assistant"'
+CHUNK = 4 << 20
+LONGEST = 32 << 20
+"""Bytes. A longer line is skipped and counted: the row of an answer is far below 1 MB, and memory is bounded."""
+
+BLANK = b" \t\r\x00"
+BOM = b"\xef\xbb\xbf"
+OPEN, CLOSE = b"{}"
+
+
+class LineCount:
+    """How many lines were seen, and how many could not be used, by kind. One for a whole reading."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.skipped: Counter[str] = Counter()
+
+
+def candidates(descriptor: int, size: int, count: LineCount) -> Iterator[bytes]:
+    """The lines of the first `size` bytes that may count. Raises OSError as `read` does.
+
+    What is appended while it is read belongs to the next reading: a file that grows for ever has an end here.
+    """
+    held: list[bytes] = []  # pieces of a line whose end has not been read yet
+    held_size = 0
+    dropping = False  # in a line that is too long
+    left = size
+    while left > 0 and (data := os.read(descriptor, min(left, CHUNK))):
+        left -= len(data)
+        end = data.rfind(b"\n") + 1
+        if not end:
+            dropping = dropping or held_size + len(data) > LONGEST
+            if dropping:
+                held, held_size = [], 0
+            else:
+                held.append(data)
+                held_size += len(data)
+            continue
+        whole, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
+        if dropping:
+            whole = whole[whole.find(b"\n") + 1 :]
+            count.lines += 1
+            count.skipped["too_long"] += 1
+            dropping = False
+        yield from _look(b"".join((*held, whole)) if held else whole, count)
+        held, held_size = ([rest], len(rest)) if rest else ([], 0)
+    if dropping:
+        count.lines += 1
+        count.skipped["too_long"] += 1
+    elif held:
+        yield from _look(b"".join(held), count)
+
+
+def _look(data: bytes, count: LineCount) -> Iterator[bytes]:
+    find = data.find
+    start, size = 0, len(data)
+    hit = find(NEEDLE)
+    while start < size:
+        end = find(b"\n", start)
+        if end < 0:
+            end = size
+        if end == start:  # blank
+            start = end + 1
+            continue
+        count.lines += 1
+        whole = data[start] == OPEN and data[end - 1] == CLOSE
+        if start <= hit < end:
+            yield data[start:end] if whole else data[start:end].strip(BLANK).removeprefix(BOM)
+            hit = find(NEEDLE, end)
+        elif not whole:
+            _count_odd(data[start:end], count)
+        start = end + 1
+
+
+def _count_odd(line: bytes, count: LineCount) -> None:
+    """A line without needle whose ends are not those of an object: blank, CRLF, behind a BOM, or not a row at all."""
+    text = line.strip(BLANK).removeprefix(BOM).strip(BLANK)
+    if not text:
+        if b"\x00" in line:
+            count.skipped["nul_bytes"] += 1
+        else:
+            count.lines -= 1
+    elif text[0] != OPEN:
+        count.skipped["not_an_object" if text[0] in b'[-0123456789"tfn' else "not_json"] += 1
+    elif text[-1] != CLOSE:
+        count.skipped["cut"] += 1

@@ -1,0 +1,198 @@
+"""What goes into the reader and what comes out of it: frozen data, and its JSON (CLI.md, "JSON"). Imports request only.
+
+UsageQuery ─> read_usage ─> Reading ─┬─ total, rows   Totals
+                                     ├─ coverage      Coverage: what was read, what could not be
+                                     └─ tried         Attempt: each better source, and why it was not it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timezone, tzinfo
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+By = Literal["day", "week", "month", "model", "project", "session"]
+SourceName = Literal["auto", "clickhouse", "cache", "files"]
+Origin = Literal["clickhouse", "cache", "files", "empty"]
+
+GROUPINGS: tuple[By, ...] = ("day", "week", "month", "model", "project", "session")
+SOURCES: tuple[SourceName, ...] = ("auto", "clickhouse", "cache", "files")
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over requests. Money is USD, exact.
+
+    `cost_usd` is None as soon as one request in it has no known price; those models are named in
+    `cost_unknown_models`, and `cost_known_usd` is the sum of the rest, a lower bound.
+    """
+
+    messages: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_tokens: int = 0
+    cache_read_tokens: int = 0
+    cost_usd: Decimal | None = Decimal(0)
+    cost_unknown_models: tuple[str, ...] = ()
+    cost_known_usd: Decimal = Decimal(-1)
+
+    def __post_init__(self) -> None:
+        if self.cost_known_usd < 0:  # not given: all that is known is the cost itself
+            object.__setattr__(self, "cost_known_usd", self.cost_usd or Decimal(0))
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens + self.cache_creation_tokens + self.cache_read_tokens
+
+    def __add__(self, other: Totals) -> Totals:
+        known = self.cost_known_usd + other.cost_known_usd
+        return Totals(
+            self.messages + other.messages,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cache_creation_tokens + other.cache_creation_tokens,
+            self.cache_read_tokens + other.cache_read_tokens,
+            None if self.cost_usd is None or other.cost_usd is None else known,
+            tuple(sorted({*self.cost_unknown_models, *other.cost_unknown_models})),
+            known,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `total` of CLI.md, and `cost_known_usd` beside it."""
+        return {
+            "messages": self.messages,
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "cache_creation_tokens": self.cache_creation_tokens,
+            "cache_read_tokens": self.cache_read_tokens,
+            "cost_usd": None if self.cost_usd is None else float(self.cost_usd),
+            "cost_unknown_models": list(self.cost_unknown_models),
+            "cost_known_usd": float(self.cost_known_usd),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the sources hold, before any filter: `first` and `last` are the times of the first and last
+    request, RFC 3339.
+
+    `lines` are those of the session files, blank ones not counted. `skipped_lines` could not be used, in whole or in
+    part, by kind: cut, not_json, not_an_object, nul_bytes, too_long, nested_too_deep, bad_counts. `unreadable` are the
+    files and directories that could not be read, each with why. A request is in `only_files`, `only_telemetry` or
+    `in_both`; `output_tokens_added` is by how much the files under-reported the ones in both.
+    """
+
+    files: int = 0
+    lines: int = 0
+    skipped_lines: int = 0
+    skipped_by_kind: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    first: str | None = None
+    last: str | None = None
+    only_files: int = 0
+    only_telemetry: int = 0
+    in_both: int = 0
+    output_tokens_added: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "files": self.files,
+            "lines": self.lines,
+            "skipped_lines": self.skipped_lines,
+            "skipped_by_kind": dict(self.skipped_by_kind),
+            "unreadable": [{"path": path, "reason": why} for path, why in self.unreadable],
+            "first": self.first,
+            "last": self.last,
+            "requests": {
+                "only_files": self.only_files,
+                "only_telemetry": self.only_telemetry,
+                "in_both": self.in_both,
+                "output_tokens_added": self.output_tokens_added,
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """What is asked. `since` and `until` are inclusive: a date means that whole day in `tz`, a datetime the instant.
+
+    `tz` None is the machine's own zone. `model` and `project` are names or shell patterns (`tally.py` says of what).
+    `query.parse` makes one of the words of a command line.
+    """
+
+    by: By | None = None
+    since: date | datetime | None = None
+    until: date | datetime | None = None
+    model: str | None = None
+    project: str | None = None
+    source: SourceName = "auto"
+    tz: tzinfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A source that would have been better, and why it was not it. `error` is a failure code."""
+
+    rung: int
+    name: str
+    error: str
+    reason: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"rung": self.rung, "name": self.name, "error": self.error, "reason": self.reason}
+
+
+class Row(NamedTuple):
+    """One line of a table: the key is a day, a week, ... a session, or `unknown`."""
+
+    key: str
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An answer with its provenance.
+
+    `source` is the best source that contributed: an empty store that answered is not called the source of what the
+    files hold, and `reason` says that it was empty. `as_of` is when the best source was asked (for the cache: when the
+    store last answered). `degraded` is True when ClickHouse could not be asked and nobody had ruled it out.
+    `notes` are sentences about what else went wrong on the way, such as a cache that could not be written.
+    """
+
+    source: Origin
+    as_of: str
+    stale: bool
+    reason: str | None
+    coverage: Coverage
+    total: Totals
+    by: By | None = None
+    rows: tuple[Row, ...] = ()
+    rung: int = 0
+    degraded: bool = False
+    tried: tuple[Attempt, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The `usage` document of CLI.md; `rung`, `degraded`, `tried` and `notes` are added to it."""
+        return {
+            "source": self.source,
+            "as_of": self.as_of,
+            "stale": self.stale,
+            "reason": self.reason,
+            "coverage": self.coverage.as_dict(),
+            "total": self.total.as_dict(),
+            "by": self.by,
+            "rows": [{"key": key, **totals.as_dict()} for key, totals in self.rows],
+            "rung": self.rung,
+            "degraded": self.degraded,
+            "tried": [attempt.as_dict() for attempt in self.tried],
+            "notes": list(self.notes),
+        }
+
+
+def rfc3339(moment: datetime) -> str:
+    """2026-11-24T10:00:00Z, or with milliseconds where there are any."""
+    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return utc.isoformat(timespec="milliseconds" if utc.microsecond else "seconds") + "Z"

@@ -1,0 +1,223 @@
+"""One reader over all sources (LADDERS.md, L7). Decides what is united with what, and says truthfully from where.
+
+    rung  source       taken when
+    0     clickhouse   it answers: its rows united with the session files
+    1     cache        it does not: the rows of its last answer, with their age, united with the session files
+    2     files        nothing is cached, or it is damaged
+    3     empty        and there is no usage in any session file
+
+The files are read in every case, so that no rung shows less than they hold. A source is named only if it contributed:
+a store that answers and is empty leaves `files` (or `empty`), with that as the reason. A source that the caller forces
+stands alone, and raises its Failure when it cannot be read.
+
+Imports the rest of this package, errors and clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cc.clock import wall_time
+from cc.errors import Failure
+from cc.usage import cache, prices, tally, telemetry, transcripts
+from cc.usage.clickhouse import ClickHouse
+from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, rfc3339
+from cc.usage.request import UNKNOWN, Request
+from cc.usage.unite import unite
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where to look. `roots` as `transcripts.roots` gives them; `now` is seconds since 1970.
+
+    `no_clickhouse` is why there is no store, in words for the user, where `clickhouse` is None. `prices` is the user's
+    own list of prices.
+    """
+
+    roots: tuple[Path, ...]
+    clickhouse: ClickHouse | None = None
+    cache_dir: Path | None = None
+    now: Callable[[], float] = wall_time
+    no_clickhouse: str = "ClickHouse is not configured"
+    prices: Path | None = None
+
+
+@dataclass
+class _Look:
+    """What one look at the sources has brought so far."""
+
+    now: float
+    as_of: float
+    events: list[Request] = field(default_factory=list)
+    events_from: Origin = "empty"
+    tried: list[Attempt] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    answered_empty: bool = False
+
+
+def read_usage(query: UsageQuery, sources: Sources) -> Reading:
+    """The answer to one question. Raises ConfigError for bad prices, Failure for a forced source that fails."""
+    return read_usages((query,), sources)[0]
+
+
+def read_usages(queries: Sequence[UsageQuery], sources: Sources) -> tuple[Reading, ...]:
+    """The answers to several questions of one look at the sources, which is what takes the time.
+
+    All must name the same source; the first one's counts.
+    """
+    rates = prices.load(sources.prices)
+    source: SourceName = queries[0].source
+    look = _look(source, sources)
+    files = transcripts.read(sources.roots) if source in ("auto", "files") else NO_FILES
+    united = unite(files.requests, look.events)
+    coverage = _coverage(files, united.requests)
+    coverage = replace(
+        coverage,
+        only_files=united.only_files,
+        only_telemetry=united.only_telemetry,
+        in_both=united.in_both,
+        output_tokens_added=united.output_tokens_added,
+    )
+    base = _provenance(source, sources, look, files, coverage)
+    return tuple(_answer(query, base, united.requests, rates, files.project_names) for query in queries)
+
+
+NO_FILES = transcripts.Transcripts([], {}, 0, 0, {}, ())
+
+
+def _look(source: SourceName, sources: Sources) -> _Look:
+    now = sources.now()
+    look = _Look(now, now)
+    if source in ("clickhouse", "auto"):
+        _ask_clickhouse(look, sources, forced=source == "clickhouse")
+    if source == "cache" or (source == "auto" and look.tried):
+        _read_cache(look, sources, forced=source == "cache")
+    return look
+
+
+def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
+    try:
+        if sources.clickhouse is None:
+            raise Failure(sources.no_clickhouse, code="tool_missing", hint="type: invoke up")
+        rows = sources.clickhouse.request_rows()
+    except Failure as failure:
+        if forced:
+            raise
+        look.tried.append(Attempt(0, "clickhouse", failure.code, failure.message))
+        return
+    _take(look, rows, "clickhouse")
+    if not look.events:
+        look.answered_empty = True
+    if sources.cache_dir is not None:
+        try:
+            cache.keep(sources.cache_dir, cache.Kept(look.now, rows))
+        except Failure as failure:  # costs the next fallback, not this answer
+            look.notes.append(f"ClickHouse's answer could not be cached: {failure.message}")
+
+
+def _read_cache(look: _Look, sources: Sources, *, forced: bool) -> None:
+    try:
+        if sources.cache_dir is None:
+            raise Failure("no place for a cache is configured", code="not_satisfied")
+        kept = cache.kept(sources.cache_dir)
+        _take(look, kept.rows, "cache")
+        if not look.events:
+            raise Failure("the cached answer of ClickHouse holds no requests", code="not_satisfied")
+        look.as_of = kept.as_of
+    except Failure as failure:
+        if forced:
+            raise
+        look.tried.append(Attempt(1, "cache", failure.code, failure.message))
+
+
+def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
+    look.events, unusable = telemetry.requests_of(rows)
+    if look.events:
+        look.events_from = origin
+    if unusable:
+        look.notes.append(f"{unusable} telemetry events could not be used: their counts are damaged")
+
+
+def _coverage(files: transcripts.Transcripts, requests: Sequence[Request]) -> Coverage:
+    moments = [request.at_ms for request in requests if request.at_ms is not None]
+    return Coverage(
+        files=files.files,
+        lines=files.lines,
+        skipped_lines=sum(files.skipped.values()),
+        skipped_by_kind=files.skipped,
+        unreadable=files.unreadable,
+        first=_moment(min(moments)) if moments else None,
+        last=_moment(max(moments)) if moments else None,
+    )
+
+
+def _provenance(
+    source: SourceName, sources: Sources, look: _Look, files: transcripts.Transcripts, coverage: Coverage
+) -> Reading:
+    """A reading without numbers: where they come from, how old they are, and why from no better source."""
+    reasons = [attempt.reason for attempt in look.tried]
+    if look.answered_empty:
+        reasons.append("ClickHouse answered and holds no requests")
+    origin: Origin = look.events_from
+    if origin == "empty" and files.requests:
+        origin = "files"
+    if origin == "cache":
+        reasons.append(f"telemetry is what ClickHouse last answered, {_age(look.now - look.as_of)} ago")
+    if origin == "empty" and source in ("auto", "files"):
+        reasons.append(_why_no_files(sources.roots, files))
+    return Reading(
+        source=origin,
+        as_of=rfc3339(datetime.fromtimestamp(look.as_of, timezone.utc)),
+        stale=origin == "cache",
+        reason="; ".join(reasons) or None,
+        coverage=coverage,
+        total=tally.total((), prices.Prices({})),
+        rung={"clickhouse": 0, "cache": 1, "files": 2, "empty": 3}[origin],
+        degraded=bool(look.tried),
+        tried=tuple(look.tried),
+        notes=tuple(look.notes),
+    )
+
+
+def _answer(
+    query: UsageQuery, base: Reading, requests: list[Request], rates: prices.Prices, names: Mapping[str, str]
+) -> Reading:
+    found = tally.chosen(requests, query, names)
+    notes = base.notes
+    if requests and not found:
+        notes = (*notes, f"none of the {len(requests)} requests known is of that time, model and project")
+    if query.by == "project" and any(request.project == UNKNOWN for request in found):
+        notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
+    return replace(
+        base,
+        total=tally.total(found, rates),
+        by=query.by,
+        rows=tally.grouped(found, query.by, rates, query.tz, names) if query.by else (),
+        notes=notes,
+    )
+
+
+def _why_no_files(roots: Sequence[Path], files: transcripts.Transcripts) -> str:
+    where = ", ".join(str(root) for root in roots) or "any known place (HOME is not set)"
+    if files.files:
+        return f"the {files.files} session files under {where} hold no usage"
+    if files.unreadable:
+        return f"no session file under {where} can be read"
+    return f"no session files under {where}"
+
+
+def _moment(milliseconds: int) -> str | None:
+    try:
+        return rfc3339(datetime.fromtimestamp(milliseconds / 1000, timezone.utc))
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"

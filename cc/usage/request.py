@@ -1,0 +1,46 @@
+"""One request to the model, as a session file or a telemetry event tells of it. Data only; imports nothing.
+
+Money is a whole number of pico-dollars (10^-12 USD): a price in USD per million tokens with six decimals is then exact
+per token, and adding up never rounds.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+UNKNOWN = "unknown"
+"""The key of what is not known: a time, a project, a session, a model."""
+
+MOST_TOKENS = 10**9
+"""More in one message is no count but damage: the largest context windows hold some millions."""
+
+
+class Request(NamedTuple):
+    """Counts are tokens. `at_ms` is milliseconds since 1970 in UTC, None when the row has no usable time.
+
+    `cost_pico` is what the client itself said that it cost, None when it said nothing. `project` is the folder of the
+    session file until `transcripts` has found the readable name. `fast` is the client's fast mode, billed at rates of
+    its own. A tuple and not a dataclass: there may be hundreds of thousands.
+    """
+
+    message_id: str | None
+    request_id: str | None
+    model: str
+    at_ms: int | None
+    session: str
+    project: str
+    input_tokens: int
+    output_tokens: int
+    cache_write_5m: int
+    cache_write_1h: int
+    cache_read: int
+    cost_pico: int | None
+    fast: bool
+    sidechain: bool
+
+    @property
+    def tokens(self) -> int:
+        """All of them: by this number one of two rows of the same message wins."""
+        return (
+            self.input_tokens + self.output_tokens + self.cache_write_5m + self.cache_write_1h + self.cache_read
+        )  # fmt: skip

@@ -1,0 +1,105 @@
+"""What the client's telemetry tells, as rows of strings, becomes requests: pure. Imports ledger, request.
+
+A row is what COLUMNS names, each a string, empty where the event lacks the attribute. The same rows come
+from the store and from the cache. Attribute names as Claude Code 2.1.330 writes them; older clients lack the split of
+cache writes and `cost_usd_micros`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+
+from cc.usage.ledger import Ledger
+from cc.usage.request import MOST_TOKENS, UNKNOWN, Request
+
+COLUMNS = (
+    "request_id",
+    "session.id",
+    "model",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_creation_tokens",
+    "cache_creation_5m_tokens",
+    "cache_creation_1h_tokens",
+    "cost_usd",
+    "cost_usd_micros",
+    "speed",
+    "event.sequence",
+    "event.timestamp",
+    "milliseconds",  # of the log record itself
+)
+"""The order of the strings of a row."""
+
+
+def requests_of(rows: Iterable[Sequence[str]]) -> tuple[list[Request], int]:
+    """The requests, each once however often it was exported, and how many rows could not be used.
+
+    An event without a request id is told from others by its session, its number in it and its time.
+    """
+    ledger, unusable = Ledger(), 0
+    for row in rows:
+        try:
+            request = _request(row)
+        except ValueError:
+            unusable += 1
+        else:
+            ledger.add(request, "\0".join((row[1], row[12], row[13] or row[14], row[2])))
+    return ledger.settle(), unusable
+
+
+def _request(row: Sequence[str]) -> Request:
+    """Raises ValueError for a row that is none, or whose counts cannot be."""
+    if len(row) != len(COLUMNS):
+        raise ValueError("a row of another shape")
+    given, output, read, written, for_5m, for_hour = (_count(text) for text in row[3:9])
+    return Request(
+        None,
+        row[0] or None,
+        row[2] or UNKNOWN,
+        _moment(row[13], row[14]),
+        row[1] or UNKNOWN,
+        UNKNOWN,
+        given,
+        output,
+        max(for_5m, written - for_hour),
+        for_hour,
+        read,
+        _cost(row[9], row[10]),
+        row[11] == "fast",
+        False,
+    )
+
+
+def _count(text: str) -> int:
+    if not text:
+        return 0
+    try:
+        number = Decimal(text)
+        if 0 <= number <= MOST_TOKENS and number == int(number):
+            return int(number)
+    except InvalidOperation:  # no number; NaN compares to nothing either
+        pass
+    raise ValueError(f"{text[:40]!r} is no count of tokens")
+
+
+def _cost(usd: str, micros: str) -> int | None:
+    """Pico-dollars. A cost in floating point has digits that mean nothing behind the twelfth."""
+    for text, exponent in ((usd, 12), (micros, 6)):
+        try:
+            cost = Decimal(text).scaleb(exponent)
+            if 0 <= cost < 10**18:
+                return round(cost)
+        except InvalidOperation:
+            continue
+    return None
+
+
+def _moment(event: str, record: str) -> int | None:
+    """Milliseconds since 1970: of the event as the client stamped it, else of the log record; 0 is no time."""
+    try:
+        return round(datetime.fromisoformat(event[:-1] + "+00:00" if event[-1:] in "zZ" else event).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return int(record) or None if record.lstrip("-").isdecimal() else None

@@ -1,0 +1,112 @@
+"""Files and telemetry as one, each request once: pure. Imports request.
+
+Both know a request by its request id. The file's row says where and when (folder, session, time, model); telemetry's
+numbers are final, where a file often holds those of the middle of a stream. An event without request id is matched to
+a row of the same session, model, input and cache counts within a minute: else it would be counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cc.usage.request import UNKNOWN, Request
+
+CLOSE_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class United:
+    """All requests, and what the two sources knew of them (`model.Coverage` says what the numbers mean)."""
+
+    requests: list[Request]
+    only_files: int
+    only_telemetry: int
+    in_both: int
+    output_tokens_added: int
+
+
+def unite(files: Sequence[Request], telemetry: Sequence[Request]) -> United:
+    """In the order of the files, then what telemetry alone knows, in its order."""
+    if not telemetry:
+        return United(list(files), len(files), 0, 0, 0)
+    final = {event.request_id: event for event in telemetry if event.request_id is not None}
+    nameless = _Nameless([event for event in telemetry if event.request_id is None])
+    folders = {request.session: request.project for request in reversed(files)}
+    united: list[Request] = []
+    counted: set[str] = set()  # telemetry says that it was one request, however many messages files hold of it
+    in_both = added = 0
+    for row in files:
+        known = row.request_id
+        event = final.get(known) if known is not None else None
+        if event is not None and known is not None:
+            if known in counted:
+                continue
+            counted.add(known)
+        elif (event := nameless.match(row)) is None:
+            united.append(row)
+            continue
+        in_both += 1
+        added += max(0, event.output_tokens - row.output_tokens)
+        united.append(_with_final_numbers(row, event))
+    alone = [event for event in telemetry if event.request_id is not None and event.request_id not in counted]
+    alone += nameless.left()
+    only_files = len(united) - in_both
+    united += [event._replace(project=folders.get(event.session, UNKNOWN)) for event in alone]
+    return United(united, only_files, len(alone), in_both, added)
+
+
+def _with_final_numbers(row: Request, event: Request) -> Request:
+    """The row, with what telemetry says of its tokens and cost."""
+    written = event.cache_write_5m + event.cache_write_1h
+    # an older client's events do not split the cache writes; its files may
+    split = event if event.cache_write_1h or written != row.cache_write_5m + row.cache_write_1h else row
+    cost = event.cost_pico
+    if cost is None and event.tokens == row.tokens:
+        cost = row.cost_pico
+    return row._replace(
+        request_id=row.request_id or event.request_id,
+        model=event.model if row.model == UNKNOWN else row.model,
+        at_ms=event.at_ms if row.at_ms is None else row.at_ms,
+        input_tokens=event.input_tokens,
+        output_tokens=event.output_tokens,
+        cache_write_5m=split.cache_write_5m,
+        cache_write_1h=split.cache_write_1h,
+        cache_read=event.cache_read,
+        cost_pico=cost,
+        fast=event.fast or row.fast,
+    )
+
+
+class _Nameless:
+    """Events without a request id, each to be matched at most once."""
+
+    def __init__(self, events: list[Request]) -> None:
+        self._waiting: dict[tuple[object, ...], list[Request]] = {}
+        for event in events:
+            self._waiting.setdefault(_likeness(event), []).append(event)
+
+    def match(self, row: Request) -> Request | None:
+        """The event of this row, taken off the list; None if there is none."""
+        if not self._waiting or row.at_ms is None:
+            return None
+        events = self._waiting.get(_likeness(row), [])
+        for place, event in enumerate(events):
+            near = event.at_ms is not None and abs(event.at_ms - row.at_ms) <= CLOSE_MS
+            if near and event.output_tokens >= row.output_tokens:
+                return events.pop(place)
+        return None
+
+    def left(self) -> list[Request]:
+        return [event for events in self._waiting.values() for event in events]
+
+
+def _likeness(request: Request) -> tuple[object, ...]:
+    """What is the same in a file and in telemetry, also when the file stopped in the middle of the stream."""
+    return (
+        request.session,
+        request.model,
+        request.input_tokens,
+        request.cache_read,
+        request.cache_write_5m + request.cache_write_1h,
+    )
