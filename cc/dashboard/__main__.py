@@ -71,7 +71,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _reason(error: OSError) -> str:
     """The system's words alone: create_server appends the address to them, and ours stands before already."""
-    if error.errno is None or isinstance(error, socket.gaierror):
+    if error.errno is None or error.errno <= 0:  # a name that can't be resolved has a negative number of its own kind
         return error.strerror or str(error)
     return os.strerror(error.errno)
 

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
+from typing import TYPE_CHECKING
 
+from cc.errors import UsageError
+from cc.usage import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from cc.usage.model import UsageQuery
+
+FILTERS = ("since", "until", "model", "project", "source", "tz")
+"""What the page takes. /api/usage takes `by` as well."""
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 - compared with, never bound
 
@@ -23,6 +36,25 @@ def answers_to(host_header: str | None, bound_host: str | None) -> bool:
     if host in LOCAL_HOSTS or (bound_host is not None and host == bound_host):
         return True
     return bound_host in WILDCARDS and _is_address(host)
+
+
+def words_of(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> dict[str, str]:
+    """The words of a query string, empty ones left out. Raises UsageError for one that is unknown or given twice."""
+    words: dict[str, str] = {}
+    for name, word in pairs:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
+            raise UsageError(f"unknown parameter {name[:80]!r}", field=name[:80], hint=hint)
+        if name in words:
+            raise UsageError(f"parameter {name!r} is given twice", field=name, hint="give it once")
+        words[name] = word
+    return {name: word for name, word in words.items() if word}
+
+
+def usage_query(words: dict[str, str], *, now: datetime) -> UsageQuery:
+    """The query that these words ask, the same as on the command line. Raises UsageError naming the field."""
+    return query.parse(**words, now=now)
 
 
 def _host_of(header: str) -> str | None:
