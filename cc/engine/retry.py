@@ -18,6 +18,7 @@ from cc.errors import FAILURE_CODES
 TRANSIENT = frozenset({"bad_answer", "connection_refused", "deadline", "non_zero_exit", "not_satisfied", "unhealthy"})
 """What a playbook's `retry` means when it names no codes. Not the daemon's failures: ladders answer those at once."""
 
+LONGEST_WAIT_S = 15.0
 DOUBLINGS = 60  # 2.0 ** 1024 overflows; after so many doublings every cap is reached
 
 
@@ -33,7 +34,7 @@ class RetryPolicy:
     on: frozenset[str]
     attempts: int = 3
     wait: float = 1.0
-    max_wait: float = 15.0
+    max_wait: float = LONGEST_WAIT_S
     within: float = 60.0
     jitter: float = 0.25
 

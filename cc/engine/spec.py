@@ -126,14 +126,16 @@ class Playbook:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """How one kind of single value is read. `expected` is its name in messages, `json` what a schema says of it.
+    """How one kind of single value is read. `expected` is its name in messages.
 
-    `read` takes the text with its variables put in and raises ValueError where it does not fit.
+    `read` takes the text with its variables put in and raises ValueError where it does not fit. `json` is what a schema
+    says of it, `pattern` how it looks as a text, where any text will not do.
     """
 
     expected: str
     read: Callable[[str], Any]
     json: Mapping[str, Any]
+    pattern: str | None = None
 
 
 WHOLE = r"[-+]?[0-9]{1,18}"
@@ -191,25 +193,22 @@ def _regex(text: str) -> str:
     return text
 
 
-ANY = {"type": ["string", "number", "boolean"]}
+ANY: Mapping[str, Any] = {"type": ["string", "number", "boolean"]}
+NUMBER: Mapping[str, Any] = {"type": "number"}
+WHOLE_NUMBER: Mapping[str, Any] = {"type": "integer"}
+PORT: Mapping[str, Any] = {"type": "integer", "minimum": 1, "maximum": 65535}
 SCALARS: Mapping[str, Scalar] = {
     "string": Scalar("a text", str, ANY),
-    "text": Scalar("a text", str, {"type": "string"}),
-    "path": Scalar("a path", _path, {"type": "string", "minLength": 1}),
-    "int": Scalar("a whole number", lambda text: int(_matching(WHOLE, text)), {"type": "integer"}),
-    "number": Scalar("a number", lambda text: float(_matching(DECIMAL, text)), {"type": "number"}),
-    "bool": Scalar("true or false", _bool, {"type": "boolean"}),
-    "port": Scalar("a port from 1 to 65535", _port, {"type": "integer", "minimum": 1, "maximum": 65535}),
-    "duration": Scalar(
-        "a duration such as 500ms, 10s or 2m", _duration,
-        {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^(?:{DURATION})$"}]},
-    ),
-    "range": Scalar(
-        "a range of ports such as 8110-8120", _range,
-        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string", "pattern": f"^{PORTS}$"}]},
-    ),
-    "regex": Scalar("a regular expression", _regex, {"type": "string", "format": "regex"}),
-}  # fmt: skip
+    "text": Scalar("a text", str, ANY),
+    "path": Scalar("a path", _path, {**ANY, "minLength": 1}),
+    "regex": Scalar("a regular expression", _regex, ANY),
+    "int": Scalar("a whole number", lambda text: int(_matching(WHOLE, text)), WHOLE_NUMBER, WHOLE),
+    "number": Scalar("a number", lambda text: float(_matching(DECIMAL, text)), NUMBER, DECIMAL),
+    "bool": Scalar("true or false", _bool, {"type": "boolean"}, "true|false"),
+    "port": Scalar("a port from 1 to 65535", _port, PORT, "[0-9]{1,5}"),
+    "duration": Scalar("a duration such as 500ms, 10s or 2m", _duration, {**NUMBER, "minimum": 0}, DURATION),
+    "range": Scalar("a range of ports such as 8110-8120", _range, PORT, PORTS),
+}
 """How each kind of single value is read. The other kinds (words, strings, codes, mapping) are made of texts."""
 
 

@@ -1,4 +1,6 @@
-"""`${VAR}` in a playbook's values, as compose has it. Pure: the values come in.
+"""How a written value becomes what its field means: variables put in (Variables), then read by its kind (Reader).
+
+`${VAR}` is as compose has it, the values come in:
 
     ${VAR}                    its value; an error where it is not set
     ${VAR:-word} ${VAR-word}  word, where VAR is not set (with `:` also where it is empty)
@@ -13,9 +15,12 @@ dollar sign, also in `$VAR`: commands are full of them, and one spelling is enou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from cc.errors import ConfigError
+from cc.document import Document, Node, shortened
+from cc.engine.spec import SCALARS, Field, VerbSpec
+from cc.errors import FAILURE_CODES, ConfigError
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TOKEN = re.compile(r"\$\$|\$\{")
@@ -104,4 +109,164 @@ class Variables:
 
 
 def _how_to_set(name: str) -> str:
-    return f"set it with --set {name}=VALUE, under vars, or in the environment; ${{{name}:-VALUE}} gives a default"
+    ways = f"set it under vars, in the environment or with --set {name}=VALUE; or give a default, ${{{name}:-VALUE}}"
+    return f"{ways}; write $${{{name}}} for a shell's own"
+
+
+class Reader:
+    """Reads the values of one document: puts the variables in, then makes each what its field says.
+
+    Every method raises ConfigError with the place and the path of the field.
+    """
+
+    def __init__(self, doc: Document, variables: Variables) -> None:
+        self._doc = doc
+        self._variables = variables
+
+    def error(self, message: str, at: Node, path: str, hint: str | None = None) -> ConfigError:
+        """For the caller to raise. `at` is a value or a key."""
+        return self._doc.error(message, at, field=path or None, hint=hint)
+
+    def unknown(self, name: str, key: Node, path: str, known: Iterable[str]) -> ConfigError:
+        """A key that has no meaning here. For the caller to raise."""
+        return self.error(f"unknown key {shortened(name)!r}", key, path, near(name, known))
+
+    def mapping(self, node: Node, path: str, expected: str) -> dict[str, Node]:
+        """Its keys and values."""
+        if type(node.value) is not dict:
+            raise self.error(f"expected {expected}, found {node.described()}", node, path)
+        return node.value
+
+    def text(self, node: Node, path: str, expected: str = "a text") -> str:
+        """A single value as it was written, with its variables put in."""
+        self._single(node, path, expected)
+        return self._substituted(node.text, node, path)
+
+    def fields(self, spec: VerbSpec, node: Node, path: str, key: Node) -> dict[str, Any]:
+        """Everything that a verb takes, absent fields with their default. `key` is where the verb's name stands."""
+        given = self._given(spec, node, path)
+        known = {field.name: field for field in spec.fields}
+        values: dict[str, Any] = {field.name: field.default for field in spec.fields}
+        for name, child in given.items():
+            if name not in known:
+                raise self.unknown(name, node.keys[name], f"{path}.{name}", known)
+            values[name] = self.value(known[name], child, path if child is node else f"{path}.{name}")
+        for field in spec.fields:
+            if field.required and field.name not in given:
+                raise self.error(f"{field.name!r} is missing", key, f"{path}.{field.name}", field.doc or None)
+        for group in spec.exactly_one:
+            found = [name for name in group if name in given]
+            if len(found) != 1:
+                said = " and ".join(found) or "none of them"
+                raise self.error(f"expected exactly one of {', '.join(group)}, found {said}", key, path)
+        return values
+
+    def value(self, field: Field, node: Node, path: str) -> Any:
+        """One field's value, of its kind."""
+        if field.kind == "words":
+            return self._words(node, path)
+        if field.kind == "strings":
+            return self._strings(node, path)
+        if field.kind == "codes":
+            return self._codes(node, path)
+        if field.kind == "mapping":
+            found = self.mapping(node, path, "a mapping of names to values")
+            return {name: self.text(child, f"{path}.{name}", "a single value") for name, child in found.items()}
+        return self._scalar(field, node, path)
+
+    def _given(self, spec: VerbSpec, node: Node, path: str) -> dict[str, Node]:
+        value = node.value
+        if type(value) is dict:
+            return value
+        if value is None and not node.quoted:
+            return {}
+        kind = next((field.kind for field in spec.fields if field.name == spec.positional), None)
+        if spec.positional is None or (type(value) is list and kind not in ("words", "strings", "codes")):
+            names = ", ".join(field.name for field in spec.fields)
+            expected = f"a mapping with {names}" if names else "{}"
+            raise self.error(f"expected {expected}, found {node.described()}", node, path)
+        return {spec.positional: node}
+
+    def _single(self, node: Node, path: str, expected: str) -> None:
+        if type(node.value) in (dict, list):
+            raise self.error(f"expected {expected}, found {node.described()}", node, path)
+        if node.value is None and not node.quoted:
+            raise self.error(f"expected {expected}, found nothing", node, path, 'write "" for an empty text')
+
+    def _substituted(self, text: str, node: Node, path: str) -> str:
+        try:
+            return self._variables.substitute(text)
+        except ConfigError as error:
+            raise self.error(error.message, node, path, error.hint) from None
+
+    def _scalar(self, field: Field, node: Node, path: str) -> Any:
+        scalar = SCALARS[field.kind]
+        expected = "one of " + ", ".join(field.choices) if field.choices else scalar.expected
+        self._single(node, path, expected)
+        text = node.text if field.kind == "text" else self._substituted(node.text, node, path)
+        found = repr(shortened(text)) + (f" from {shortened(node.text)}" if text != node.text else "")
+        try:
+            value = scalar.read(text)
+        except ValueError as error:
+            why = f" ({error})" if str(error) else ""
+            raise self.error(f"expected {expected}, found {found}{why}", node, path) from None
+        if field.choices and value not in field.choices:
+            raise self.error(f"expected {expected}, found {found}", node, path, near(text, field.choices))
+        if field.minimum is not None and value < field.minimum:
+            raise self.error(f"expected at least {field.minimum:g}, found {found}", node, path)
+        if field.maximum is not None and value > field.maximum:
+            raise self.error(f"expected at most {field.maximum:g}, found {found}", node, path)
+        return value
+
+    def _words(self, node: Node, path: str) -> tuple[str, ...]:
+        """Split first, so that a value with spaces in it stays one word."""
+        if type(node.value) is list:
+            words = tuple(self.text(item, f"{path}[{at}]", "a word") for at, item in enumerate(node.value))
+        else:
+            self._single(node, path, "a command")
+            try:
+                words = tuple(self._variables.substitute(word) for word in _split(node.text))
+            except ConfigError as error:
+                hint = "words are split before variables are put in: one with spaces in its ${...} needs quotes"
+                raise self.error(error.message, node, path, hint if "no '}'" in error.message else error.hint) from None
+            except ValueError as error:
+                raise self.error(f"cannot be split into words: {error}", node, path) from None
+        if not words or not words[0]:
+            raise self.error("expected a command, found no word", node, path)
+        return words
+
+    def _strings(self, node: Node, path: str) -> tuple[str, ...]:
+        if type(node.value) is list:
+            return tuple(self.text(item, f"{path}[{at}]") for at, item in enumerate(node.value))
+        return (self.text(node, path, "a text or a list of them"),)
+
+    def _codes(self, node: Node, path: str) -> frozenset[str]:
+        items = node.value if type(node.value) is list else [node]
+        for at, item in enumerate(items):
+            item_path = path if item is node else f"{path}[{at}]"
+            code = self.text(item, item_path, "a failure code")
+            if code not in FAILURE_CODES:
+                hint = near(code, FAILURE_CODES)
+                raise self.error(f"unknown failure code {shortened(code)!r}", item, item_path, hint)
+        if not items:
+            raise self.error("expected failure codes, found an empty list", node, path)
+        return frozenset(self.text(item, path) for item in items)
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The hint for a word that nobody knows: the nearest known one, or all of them."""
+    import difflib
+
+    words = sorted(known)
+    found = difflib.get_close_matches(word[:100], words, 1)
+    if found:
+        return f"did you mean {found[0]!r}?"
+    return "known: " + ", ".join(words) if words else "none is known here"
+
+
+def _split(text: str) -> list[str]:
+    if not any(letter in text for letter in "'\"\\"):
+        return text.split()
+    import shlex
+
+    return shlex.split(text)
