@@ -121,6 +121,23 @@ def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: 
         return _print_error(InterruptedRunError("interrupted", exit_code=SIGNALS["SIGINT"]), options)
     except CcError as error:
         return _print_error(error, options)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost edge of the process: a bug of ours has no traceback for users
+        return _print_error(_bug(error), options)
+
+
+def _bug(error: Exception) -> CcError:
+    """A bug of ours as an error for people. The traceback goes into a file, for the report that we ask for."""
+    import tempfile
+    import traceback
+
+    lines = "".join(traceback.format_exception(error))
+    with tempfile.NamedTemporaryFile("w", prefix="context-cleaner-", suffix=".log", delete=False) as file:
+        file.write(lines)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{os.path.basename(last.filename)}:{last.lineno}"
+    return CcError(f"a bug in cc: {type(error).__name__}: {error} ({where})", hint=f"please report it with {file.name}")
 
 
 def _fill_closed_descriptors() -> None:

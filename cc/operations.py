@@ -129,7 +129,8 @@ def status(session: Session, *, watch: bool) -> Answer:
         with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
             health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
         document = status_document(health)
-        return Answer(document, status_text(document), 3 if session.options.strict and document["degraded"] else 0)
+        text = "" if session.options.json else status_text(document)
+        return Answer(document, text, 3 if session.options.strict and document["degraded"] else 0)
 
     if not watch:
         return look()
@@ -147,11 +148,15 @@ def _watch(session: Session, look: Any) -> Answer:
 
 def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
     """Tokens and cost of Claude Code sessions."""
-    from cc.report.usage import usage_text
-    from cc.services.analytics import sources
-    from cc.usage.model import query
-    from cc.usage.reader import read_usage
+    from datetime import datetime, timezone
 
-    reading = read_usage(query(**asked), sources(stack_of(session)))
-    degraded = session.options.strict and reading.source != "clickhouse"
-    return Answer(reading.as_dict(), usage_text(reading), 3 if degraded else 0)
+    from cc.clock import wall_time
+    from cc.report.usage import usage_text
+    from cc.usage.query import parse
+    from cc.usage.reader import read_usage
+    from cc.usage.sources import sources
+
+    now = datetime.fromtimestamp(wall_time(), timezone.utc)
+    reading = read_usage(parse(**asked, now=now), sources(session.settings, os.environ))
+    text = "" if session.options.json else usage_text(reading)
+    return Answer(reading.as_dict(), text, 3 if session.options.strict and reading.degraded else 0)

@@ -29,7 +29,7 @@ MAY = {
 ONE_IMPORTER = {
     "sh": "cc/shell/seam.py",
     "yaml": "cc/document.py",
-    "psutil": "cc/resources/process.py",
+    "psutil": "cc/resources/process_table.py",
     "requests": "cc/usage/clickhouse.py",
     "flask": "cc/dashboard/app.py",
     "tabulate": "cc/report/table.py",

@@ -8,7 +8,7 @@ Every event becomes one JSON line (`--events`, the journal). A listener is calle
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from cc.engine.outcome import Outcome, Recap
@@ -21,8 +21,7 @@ class Event:
     kind: ClassVar[str] = "event"
 
     def as_dict(self) -> dict[str, Any]:
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {"event": self.kind, **fields}
+        return {"event": self.kind, **{known.name: getattr(self, known.name) for known in fields(self)}}
 
 
 @dataclass(frozen=True, slots=True)

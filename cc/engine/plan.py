@@ -33,7 +33,7 @@ class Planned:
 
     def act(self, context: Context, before: Probe) -> Acted:
         self._before = before
-        return Acted("would run", changed=True)
+        return Acted("" if self.probed else "would run")
 
 
 def planned(step: Step) -> Step:

@@ -30,6 +30,7 @@ from cc.engine.events import (
     StepStarted,
     Waiting,
 )
+from cc.engine.graph import circle
 from cc.engine.ladder import Ladder, Rung, run_ladder
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status, all_fallbacks
 from cc.engine.retry import RetryPolicy
@@ -270,30 +271,6 @@ def check_graph(steps: Sequence[Step]) -> dict[str, Step]:
         for name in step.after:
             if name not in by_name:
                 raise ConfigError(f"step {step.name!r} comes after {name!r}, and no step is called so")
-    settled: set[str] = set()
-    for step in steps:
-        _walk(step.name, by_name, settled)
+    if found := circle({name: step.after for name, step in by_name.items()}):
+        raise ConfigError("steps wait for each other in a circle: " + " -> ".join(found))
     return by_name
-
-
-def _walk(start: str, by_name: dict[str, Step], settled: set[str]) -> None:
-    """Depth first without recursion (a playbook may be a chain of thousands)."""
-    path: list[str] = []
-    on_path: set[str] = set()
-    stack: list[tuple[str, bool]] = [(start, False)]
-    while stack:
-        name, leaving = stack.pop()
-        if leaving:
-            path.pop()
-            on_path.discard(name)
-            settled.add(name)
-            continue
-        if name in settled:
-            continue
-        if name in on_path:
-            circle = [*path[path.index(name) :], name]
-            raise ConfigError("steps wait for each other in a circle: " + " -> ".join(circle))
-        path.append(name)
-        on_path.add(name)
-        stack.append((name, True))
-        stack.extend((after, False) for after in by_name[name].after if after not in settled)

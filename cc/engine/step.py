@@ -36,7 +36,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """What an act tells of itself. `changed` counts only where no probe can tell; `fallbacks` are those within it."""
+    """What an act tells of itself. `changed` counts only where no probe can tell; `fallbacks` are those within it.
+
+    `reason` is empty where the probe afterwards says it better.
+    """
 
     reason: str = ""
     changed: bool = True
@@ -200,10 +203,10 @@ class AttemptsOver(Exception):  # noqa: N818 - a signal between this module and 
 def outcome_of(judged: Judged, attempts: int) -> Outcome:
     """The outcome of an action that came through."""
     acted = judged.acted
-    reasons = [judged.probe.reason] if judged.probe.reason else ([acted.reason] if acted and acted.reason else [])
+    reason = acted.reason if acted and acted.reason else judged.probe.reason
     return Outcome(
         status=judged.status,
-        reason="; ".join([*judged.probe.less, *([] if judged.probe.less else reasons)]),
+        reason="; ".join(judged.probe.less) or reason,
         degraded=bool(judged.probe.less),
         attempts=attempts,
         evidence=judged.probe.evidence or (acted.evidence if acted else ()),

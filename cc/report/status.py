@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cc.report.table import table
 from cc.services.health import Health
 
 
@@ -23,12 +24,11 @@ def status_document(health: Sequence[Health]) -> dict[str, Any]:
 
 def status_text(document: dict[str, Any]) -> str:
     """The same for people."""
-    rows = [("SERVICE", "STATE", "HEALTH", "UPTIME", "WHERE", "PID")]
-    for each in document["services"]:
-        pid = str(each["pid"] or "-")
-        rows.append((each["name"], each["state"], each["health"], _age(each["uptime_s"]), each["url"] or "-", pid))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    rows = [
+        (each["name"], each["state"], each["health"], _age(each["uptime_s"]), each["url"] or "-", each["pid"] or "-")
+        for each in document["services"]
+    ]
+    lines = [table(("service", "state", "health", "up", "where", "pid"), rows, right=(3, 5))]
     lines += [f"degraded: {each['what']}: {each['reason']}" for each in document["degraded"] if each["reason"]]
     return "\n".join(lines)
 

@@ -204,7 +204,7 @@ class Up:
         except Failure as failure:
             self._roll_back(existed, failure)
             raise
-        return Acted("started by docker compose")
+        return Acted()
 
     def _pull(self, context: Context, image: str) -> None:
         started = context.clock.now()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from cc.engine.ladder import Ladder, Rung
-from cc.engine.playbook import Playbook
 from cc.engine.runner import Step
-from cc.engine.spec import RungSpec, StepSpec, VerbSpec
+from cc.engine.spec import Playbook, RungSpec, StepSpec, VerbSpec
 from cc.resources import command, compose, docker_engine, file, http, port, process, script
 from cc.resources.host import Host, Verb
 
@@ -58,7 +57,7 @@ def _step(spec: StepSpec, host: Host, verbs: Mapping[str, Verb], left_out: str |
 
 def _rung(rung: RungSpec, step: StepSpec, host: Host, verbs: Mapping[str, Verb]) -> Rung:
     if rung.verb == "without":
-        return Rung(rung.name or "without", message=str(rung.args["message"]), when_failed=rung.when_failed)
+        return Rung(rung.name or "without", message=str(rung.args["text"]), when_failed=rung.when_failed)
     args = {**rung.args, "changed_when": step.changed_when} if step.changed_when is not None else rung.args
     action = verbs[rung.verb].make(host, args)
     return Rung(

@@ -167,7 +167,7 @@ class Dashboard:
         except Failure:
             stop_group(identity, grace=1.0, context=context, marked=mark(self._host.owner, NAME))
             raise
-        return Acted(f"started by {server}")
+        return Acted()
 
     def _environment(self, server: str, bound: str) -> dict[str, str]:
         return {
