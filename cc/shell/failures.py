@@ -118,6 +118,12 @@ def non_zero(result: Result) -> NonZeroExit:
     return NonZeroExit(f"`{show(result.argv)}` {how}{last}", result=result, hint=hint, evidence=evidence)
 
 
+def unknown(result: Result) -> CommandFailure:
+    """It ended, and somebody else of this process took its exit code: not to be told as a success."""
+    message = f"`{show(result.argv)}` ended and its exit code is unknown: SIGCHLD is ignored, or waitpid(-1) took it"
+    return CommandFailure(message, result=result, evidence=result.tail())
+
+
 def too_late(command: Command, result: Result, alive: tuple[str, ...]) -> DeadlineExceeded:
     """The deadline passed, and the command with all that it had started was ended; `alive` could not be."""
     message = f"`{show(result.argv)}` did not end within {command.deadline:g} s{_ended(alive)}"

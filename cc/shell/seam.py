@@ -19,6 +19,7 @@ import functools
 import gc
 import os
 import signal
+import threading
 import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,6 +74,7 @@ class SystemShell:
         faults: Faults | None = None,
         marker: tuple[str, str] | None = None,
     ) -> None:
+        _learn_exit_codes()
         self._cancel = cancel
         self._clock = clock or SystemClock()
         self._faults = faults
@@ -92,12 +94,15 @@ class SystemShell:
         started = self._clock.now()
         with _evidence(injected):
             verdict, code, outputs = self._to_the_end(launch, call, started)
-            result = _result(command, code, verdict, outputs, self._clock.now() - started)
+            known = -signal.SIGKILL if code is None else code
+            result = _result(command, known, verdict, outputs, self._clock.now() - started)
             if verdict.cause == "deadline":
                 raise failures.too_late(command, result, verdict.alive)
             if verdict.cause == "cancelled":
                 reason = self._cancel.requested if self._cancel else None
                 raise failures.cancelled(command, result, reason or "cancelled", verdict.alive)
+            if code is None:
+                raise failures.unknown(result)
             if command.check and not result:
                 raise failures.non_zero(result)
         return result
@@ -137,7 +142,9 @@ class SystemShell:
         who, fault = found
         return prepare(command, add=add, stand_in=fault.stand_in(command)), f"fault on purpose: {who}={fault.kind}"
 
-    def _to_the_end(self, launch: Launch, call: str, started: float) -> tuple[Verdict, int, tuple[Output, Output]]:
+    def _to_the_end(
+        self, launch: Launch, call: str, started: float
+    ) -> tuple[Verdict, int | None, tuple[Output, Output]]:
         command = launch.command
         outputs = _outputs(command)
         streams = _streams(command)
@@ -314,11 +321,19 @@ def _log_name(*_: object) -> str:
     return "cc"
 
 
-def _reap(process: Any, *, ended: bool) -> int:
-    """The exit code, negative for a signal. Also joins sh's threads. What can't die is left to them."""
+def _reap(process: Any, *, ended: bool) -> int | None:
+    """The exit code, negative for a signal; None if nobody can know it. Also joins sh's threads, which keep what
+    can't die."""
     if not ended:
-        return -signal.SIGKILL
+        return None
     try:
-        return int(process.wait())
+        code: int | None = process.wait()
     except ChildProcessError:  # SIGCHLD is ignored in this process, or somebody waits for any pid
-        return int(process.exit_code or 0)
+        code = process.exit_code
+    return code
+
+
+def _learn_exit_codes() -> None:
+    """SIGCHLD is ignored where whoever started us ignored it, and then the system throws exit codes away."""
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

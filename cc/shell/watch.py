@@ -54,8 +54,7 @@ class Watch:
         talk.until(deadline, lambda: talk.ended or self._reason is not None)
         talk.heed(None)
         if talk.ended:
-            talk.until(self._clock.now() + DRAIN, lambda: talk.quiet)
-            left = self._family.session()
+            left = self._drain()
             alive = self._end(left, signal.SIGTERM, self._family.session) if left else []
             verdict = Verdict("ended", _names(left), _names(alive))
         elif self._reason is not None:
@@ -65,6 +64,13 @@ class Watch:
             verdict = Verdict("deadline", alive=self._end_everyone(signal.SIGTERM))
         talk.finish()
         return verdict
+
+    def _drain(self) -> list[Stat]:
+        """Who is left in the session a little later. Until then output may still come, and what daemonizes gets
+        there: between its fork and its setsid it looks like any background job."""
+        until = self._clock.now() + DRAIN
+        self._talk.until(until, lambda: self._talk.quiet)
+        return self._until_gone(self._family.session(), until - self._clock.now(), self._family.session)
 
     def abandon(self) -> None:
         """The caller raised (a listener, a KeyboardInterrupt): nothing is left running, even if it raises again."""

@@ -42,7 +42,7 @@ class Word:
         self.text = f"word{uuid.uuid4().hex}"
 
     def alive(self) -> list[int]:
-        listing = subprocess.run(["ps", "-Ao", "pid=,stat=,args="], capture_output=True, check=True, text=True)
+        listing = subprocess.run(["ps", "-Awwo", "pid=,stat=,args="], capture_output=True, check=True, text=True)
         rows = [line.split(None, 2) for line in listing.stdout.splitlines() if self.text in line]
         return [int(row[0]) for row in rows if not row[1].startswith("Z")]
 
