@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 PROBE_S = 5.0
 BODY_BYTES = 1024 * 1024
+LAST_LOOK_S = 0.05
 SHOWN = 200  # characters of a body in a message or as evidence
 LOG_LINES = 10
 
@@ -296,6 +297,7 @@ class HttpAction:
         self._within = within
         self._headers = headers
         self._log = log
+        self._asked = False
         self._last = Failure("it was not asked", code="deadline")
 
     def probe(self, context: Context) -> Probe:
@@ -308,9 +310,11 @@ class HttpAction:
         pass
 
     def act(self, context: Context, before: Probe) -> Acted:
-        if wait_for(context, self._shown, lambda: self._look(context), within=self._within):
+        started = context.clock.now()
+        waiting = context.until(self._within) if self._within else context  # else: one GET more, with a GET's time
+        if wait_for(waiting, self._shown, lambda: self._look(waiting), within=self._within):
             return Acted(f"{self._shown} answers {self._status}")
-        late = f" (waited {self._within:g} s)" if self._within else ""
+        late = f" (waited {context.clock.now() - started:.1f} s)" if self._within else ""
         raise Failure(
             f"{self._last.message}{late}", code=self._last.code, hint=f"curl -i {self._shown}",
             evidence=(*self._last.evidence, *log_tail(self._log)),
@@ -318,8 +322,12 @@ class HttpAction:
 
     def _look(self, context: Context) -> bool | None:
         """True if it answers as it should; else None, and `_last` says how it did."""
+        left = context.left(PROBE_S)
+        if left < LAST_LOOK_S and self._asked:
+            return None  # too late for an answer, and what it said before tells more than "no time was left"
+        self._asked = True
         try:
-            answer = get(self._url, timeout=context.left(PROBE_S), headers=self._headers, cancel=context.cancel)
+            answer = get(self._url, timeout=left, headers=self._headers, cancel=context.cancel)
         except Interrupted:
             raise
         except Failure as failure:

@@ -4,7 +4,7 @@
 
 A pid alone is reused, so a pid file whose start time differs is stale and its pid never signalled. A lost pid file
 costs a look at all environments, never a process that nobody finds again. Marks, finding and ending: process_stop.py;
-rows of the process table, and who listens on a port: process_table.py. What others need of these is had from here.
+the rows of the process table, and who listens on a port: process_table.py.
 """
 
 from __future__ import annotations
@@ -22,51 +22,15 @@ from cc.resources.host import Host, Verb
 from cc.resources.process_stop import (
     OWNER,
     PROCESS,
-    Stopped,
     find_ours,
     is_alive,
     mark,
     matching,
-    ours,
     signal_number,
     stop_group,
 )
-from cc.resources.process_table import (
-    ContainerOf,
-    Identity,
-    Owner,
-    ProcessFact,
-    command_line,
-    describe,
-    identify,
-    listeners,
-)
+from cc.resources.process_table import Identity, command_line
 from cc.shell import Command
-
-__all__ = [
-    "OWNER",
-    "PROCESS",
-    "VERB",
-    "ContainerOf",
-    "Identity",
-    "Owner",
-    "ProcessAction",
-    "ProcessFact",
-    "Ready",
-    "Stopped",
-    "describe",
-    "find_ours",
-    "identify",
-    "is_alive",
-    "listeners",
-    "mark",
-    "matching",
-    "ours",
-    "read_pidfile",
-    "readiness",
-    "stop_group",
-    "write_pidfile",
-]
 
 GRACE_S = 10.0
 READY_S = 15.0

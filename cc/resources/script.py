@@ -2,9 +2,9 @@
 
 The playbook's variables reach it as environment, and its text is never rewritten (`${f}` is the shell's). Text goes
 through a file of its own in the run directory, removed afterwards: as `sh -s` it would be its own input, and any
-command in it that reads (ssh, read, cat) would swallow the rest; as `sh -c` it would stand in `ps`. So `$0` and the line
-numbers of error messages are those of a file. A script that may not be executed is run by the interpreter that it names
-all the same: `sh` reading Python does harm (`import` is a program of ImageMagick's).
+command in it that reads (ssh, read, cat) would swallow the rest; as `sh -c` it would stand in `ps`. So `$0` and the
+line numbers of error messages are those of a file. A script that may not be executed is run by the interpreter that it
+names all the same: `sh` reading Python does harm (`import` is a program of ImageMagick's).
 """
 
 from __future__ import annotations
