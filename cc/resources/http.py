@@ -143,7 +143,7 @@ def _headers(at: Url, given: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _unreachable(at: Url, error: OSError, *, connected: bool) -> Failure:
-    if connected:
+    if connected or isinstance(error, ConnectionResetError):  # a reset may come before `connect` has returned
         return Failure(f"{at.shown} broke the connection off: {error.strerror or error}", code="bad_answer")
     if isinstance(error, ConnectionRefusedError):
         why = f"nothing listens on {at.host}:{at.port} (connection refused)"
