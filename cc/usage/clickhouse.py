@@ -105,7 +105,8 @@ class ClickHouse:
         except requests.exceptions.ConnectionError as error:
             raise _unreachable(shown, error) from error
         except (requests.exceptions.RequestException, ValueError) as error:
-            raise Failure(f"ClickHouse: {shown} cannot be asked: {error}", code="bad_answer") from error
+            # its words are not shown: of a bad header or URL they repeat the password
+            raise Failure(f"ClickHouse: {shown} cannot be asked ({type(error).__name__})", code="bad_answer") from None
 
     def _post(self, url: str, query: str) -> bytes:
         import requests
@@ -116,7 +117,7 @@ class ClickHouse:
                 url,
                 params={"database": self.database},
                 data=query.encode(),
-                headers={"X-ClickHouse-User": self._user, "X-ClickHouse-Key": self._password},
+                headers={"X-ClickHouse-User": self._user.encode(), "X-ClickHouse-Key": self._password.encode()},
                 timeout=(min(CONNECT_SECONDS, self._timeout), self._timeout),
                 allow_redirects=False,
                 stream=True,
@@ -181,7 +182,7 @@ def _within(seconds: float, call: Callable[[], Result]) -> Result:
     worker.join(seconds)
     if errors:
         raise errors[0]
-    if not result:
+    if worker.is_alive():
         raise TimeoutError
     return result[0]
 

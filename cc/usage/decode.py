@@ -7,23 +7,22 @@ goes to `recover`, which is slow and forgiving.
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from sys import intern
 
 import msgspec
 
-from cc.usage.request import MOST_TOKENS, UNKNOWN, Request
+from cc.usage.request import MOST_TOKENS, UNKNOWN, Request, pico
 
 SYNTHETIC = "<synthetic>"
 """The model of messages that the client wrote itself, about an error: no request was answered."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
-
-class CacheCreation(msgspec.Struct):
+class CacheCreation(msgspec.Struct, gc=False):
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
 
 
-class Usage(msgspec.Struct):
+class Usage(msgspec.Struct, gc=False):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
@@ -32,14 +31,14 @@ class Usage(msgspec.Struct):
     speed: str | None = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     id: str | None = None
     role: str | None = None
     model: str | None = None
     usage: Usage | None = None
 
 
-class Row(msgspec.Struct):
+class Row(msgspec.Struct, gc=False):
     type: str | None = None
     message: Message | None = None
     requestId: str | None = None  # noqa: N815 - the client's own name for it
@@ -77,7 +76,10 @@ def decode_answer(body: bytes) -> list[list[str]]:
 
     Raises ValueError, also when the answer was cut: its end says how many rows there are.
     """
-    answer = _answer(body)
+    try:
+        answer = _answer(body)
+    except UnicodeDecodeError:  # one attribute of one event: the rest is good
+        answer = _answer(body.decode("utf-8", "replace"))
     if answer.rows != len(answer.data):
         raise ValueError(f"{len(answer.data)} rows came of {answer.rows}")
     return answer.data
@@ -94,42 +96,47 @@ def request_of(row: Row, session: str, folder: str) -> Request | None:
         return None
     if row.type != "assistant" and (row.type is not None or message.role != "assistant"):
         return None
-    written = usage.cache_creation_input_tokens or 0
-    creation = usage.cache_creation
-    for_hour = (creation.ephemeral_1h_input_tokens or 0) if creation is not None else 0
-    # The scalar is the sum of the two. Where they disagree none is lost, and what has no kind is the ordinary one.
-    for_5m = max((creation.ephemeral_5m_input_tokens or 0) if creation is not None else 0, written - for_hour)
-    counts = (usage.input_tokens or 0, usage.output_tokens or 0, for_5m, for_hour, usage.cache_read_input_tokens or 0)
-    if min(counts) < 0 or max(counts) > MOST_TOKENS or written < 0:
-        raise BadCountsError(f"counts {counts}")
-    if message.model == SYNTHETIC and not any(counts):
+    given, output, read = usage.input_tokens or 0, usage.output_tokens or 0, usage.cache_read_input_tokens or 0
+    for_5m, for_hour = usage.cache_creation_input_tokens or 0, 0
+    if usage.cache_creation is not None:
+        for_5m, for_hour = _split(for_5m, usage.cache_creation)
+    # a sum of numbers none of which is below 0 bounds each of them, and `|` is below 0 if any is
+    if (given | output | read | for_5m | for_hour) < 0 or given + output + read + for_5m + for_hour > MOST_TOKENS:
+        raise BadCountsError(f"counts {given}, {output}, {for_5m}, {for_hour}, {read}")
+    model, own, moment, cost = message.model, row.sessionId or None, row.timestamp, row.costUSD
+    if model == SYNTHETIC and not (given or output or read or for_5m or for_hour):
         return None
     return Request(
         message.id or None,
         row.requestId or None,
-        message.model or UNKNOWN,
-        milliseconds(row.timestamp),
-        row.sessionId or session,
+        intern(model) if model else UNKNOWN,  # one string for all of them, not one a row
+        None if moment is None else milliseconds(moment),
+        session if own is None or own == session else own,
         folder,
-        *counts,
-        None if row.costUSD is None else pico(row.costUSD),
+        given,
+        output,
+        for_5m,
+        for_hour,
+        read,
+        None if cost is None else pico(cost),
         usage.speed == "fast",
         row.isSidechain is True,
     )
 
 
-def milliseconds(moment: datetime | None) -> int | None:
+def _split(written: int, creation: CacheCreation) -> tuple[int, int]:
+    """Tokens written for five minutes and for an hour.
+
+    The scalar is the sum of the two. Where they disagree none is lost, and what has no kind is the ordinary one.
+    """
+    for_5m, for_hour = creation.ephemeral_5m_input_tokens or 0, creation.ephemeral_1h_input_tokens or 0
+    if written < 0 or for_5m < 0 or for_hour < 0:
+        return -1, 0
+    return max(for_5m, written - for_hour), for_hour
+
+
+def milliseconds(moment: datetime) -> int:
     """Since 1970; a moment that does not say its zone is UTC, as all of the client's are."""
-    if moment is None:
-        return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)
-    return round((moment - EPOCH).total_seconds() * 1000)
-
-
-def pico(usd: float) -> int | None:
-    """Pico-dollars of a cost that a client wrote as a float of dollars: 0.0030220000000000004 is 0.003022.
-
-    None if it is no cost: negative, NaN, infinite, absurd.
-    """
-    return round(usd * 10**12) if 0 <= usd < 10**6 else None
+    return round(moment.timestamp() * 1000)

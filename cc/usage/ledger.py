@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from itertools import count
 
-from cc.usage.request import Request
+from cc.usage.request import Request, tokens_of
 
 
 class Ledger:
@@ -27,11 +27,12 @@ class Ledger:
 
     def add(self, request: Request, row_id: str | None = None) -> None:
         """Count this row. `row_id` is the row's own identity, for rows that have no other."""
-        key: Hashable = (request.message_id, request.request_id)
-        if key == (None, None):
+        key: Hashable = request[:2]  # message id and request id
+        if request[0] is None and request[1] is None:
             key = row_id or next(self._anonymous)
-        kept = self._kept.get(key)
-        self._kept[key] = request if kept is None else _larger(kept, request)
+        kept = self._kept.setdefault(key, request)
+        if kept is not request:
+            self._kept[key] = _larger(kept, request)
 
     def settle(self) -> list[Request]:
         """Every message, in the order in which they were first seen."""
@@ -41,10 +42,11 @@ class Ledger:
             if (request.request_id is None or request.message_id is None or request.sidechain)
             and (request.request_id or request.message_id)
         }
-        if loose:
-            self._join(loose, "message_id", {request.message_id for request in loose.values()} - {None})
-            alone = {request.request_id for request in loose.values() if request.message_id is None}
-            self._join(loose, "request_id", alone - {None})
+        if named := {request.message_id for request in loose.values()} - {None}:
+            self._join(loose, "message_id", named)
+        alone = {request.request_id for request in loose.values() if request.message_id is None}
+        if alone and len(alone) < len(self._kept):  # else they are telemetry's, which know no messages
+            self._join(loose, "request_id", alone)
         return list(self._kept.values())
 
     def _join(self, loose: Iterable[Hashable], id_name: str, shared: set[str | None]) -> None:
@@ -54,6 +56,8 @@ class Ledger:
             if (name := getattr(request, id_name)) in shared:
                 groups.setdefault(name, []).append(key)
         for group in groups.values():
+            if len(group) == 1:
+                continue
             # The one that has both ids stays, and the parent's rather than a copy's; of equal ones the first.
             stays = min(group, key=lambda key: (_half(self._kept[key]), self._kept[key].sidechain))
             for key in group:
@@ -71,7 +75,7 @@ def _half(request: Request) -> bool:
 
 def _larger(first: Request, second: Request) -> Request:
     """The row with more tokens, of equal ones the first. It is a side-chain's only if both are."""
-    winner = second if second.tokens > first.tokens else first
+    winner = second if tokens_of(second) > tokens_of(first) else first
     if winner.sidechain and not (first.sidechain and second.sidechain):
         return winner._replace(sidechain=False)
     return winner

@@ -20,8 +20,6 @@ from cc.usage.request import UNKNOWN, Request
 QUARTER_HOUR = 900_000
 """In milliseconds: every zone's offset is a multiple of it, so all moments of one have the same day."""
 
-counts_of = attrgetter("input_tokens", "output_tokens", "cache_write_5m", "cache_write_1h", "cache_read")
-
 
 def chosen(requests: Iterable[Request], query: UsageQuery, names: Mapping[str, str]) -> list[Request]:
     """Those that the query asks for. A request without a time is in no span of time.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 
 from cc.usage.ledger import Ledger
-from cc.usage.request import MOST_TOKENS, UNKNOWN, Request
+from cc.usage.request import MOST_TOKENS, UNKNOWN, Request, pico
 
 COLUMNS = (
     "request_id",
@@ -46,7 +45,9 @@ def requests_of(rows: Iterable[Sequence[str]]) -> tuple[list[Request], int]:
         except ValueError:
             unusable += 1
         else:
-            ledger.add(request, "\0".join((row[1], row[12], row[13] or row[14], row[2])))
+            ledger.add(
+                request, None if request.request_id else "\0".join((row[1], row[12], row[13] or row[14], row[2]))
+            )
     return ledger.settle(), unusable
 
 
@@ -74,26 +75,24 @@ def _request(row: Sequence[str]) -> Request:
 
 
 def _count(text: str) -> int:
+    """A whole number of tokens, also written as 321.0 or 1e3. Raises ValueError."""
     if not text:
         return 0
-    try:
-        number = Decimal(text)
-        if 0 <= number <= MOST_TOKENS and number == int(number):
-            return int(number)
-    except InvalidOperation:  # no number; NaN compares to nothing either
-        pass
+    number = int(text) if text.isdecimal() and len(text) < 20 else float(text)
+    if 0 <= number <= MOST_TOKENS and number == int(number):
+        return int(number)
     raise ValueError(f"{text[:40]!r} is no count of tokens")
 
 
 def _cost(usd: str, micros: str) -> int | None:
-    """Pico-dollars. A cost in floating point has digits that mean nothing behind the twelfth."""
-    for text, exponent in ((usd, 12), (micros, 6)):
+    """Pico-dollars, of the one or the other."""
+    for text, unit in ((usd, 1), (micros, 10**6)):
         try:
-            cost = Decimal(text).scaleb(exponent)
-            if 0 <= cost < 10**18:
-                return round(cost)
-        except InvalidOperation:
+            cost = pico(float(text) / unit)
+        except ValueError:
             continue
+        if cost is not None:
+            return cost
     return None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cc.usage.request import UNKNOWN, Request
+from cc.usage.request import UNKNOWN, Request, counts_of
 
 CLOSE_MS = 60_000
 
@@ -62,7 +62,7 @@ def _with_final_numbers(row: Request, event: Request) -> Request:
     # an older client's events do not split the cache writes; its files may
     split = event if event.cache_write_1h or written != row.cache_write_5m + row.cache_write_1h else row
     cost = event.cost_pico
-    if cost is None and event.tokens == row.tokens:
+    if cost is None and counts_of(event) == counts_of(row):
         cost = row.cost_pico
     return row._replace(
         request_id=row.request_id or event.request_id,
