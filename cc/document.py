@@ -119,7 +119,7 @@ class Document:
         return {key: (node.plain(), root.keys[key].line) for key, node in root.value.items()}
 
     def error(self, message: str, at: Node, *, field: str | None = None, hint: str | None = None) -> ConfigError:
-        """A ConfigError that points at a value or a key. For the caller to raise."""
+        """A ConfigError that points at a value or a key, for the caller to raise."""
         return ConfigError(message, file=self.file, line=at.line, column=at.column, field=field, hint=hint)
 
 
@@ -129,20 +129,21 @@ def load(text: str | bytes, *, file: str, pure: bool = False) -> Document:
     `pure`: by the parser in Python even where there is libyaml (ten times slower; a test holds both to one answer).
     """
     text = _decoded(text, file)
-    found = UNWELCOME.search(text)
-    if found:
+    if found := UNWELCOME.search(text):
         _refuse_character(text, found.start(), file)
     if text.count("%TAG") > MAX_TAG_DIRECTIVES:
         raise ConfigError("too many %TAG directives", file=file, line=1, column=1)
     import yaml
 
     loader: Any = yaml.SafeLoader if pure else getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    # The parser in Python hands escapes past U+10FFFF to chr(); with the other, a ValueError would be a bug of ours.
+    raised = (yaml.YAMLError, ValueError, OverflowError) if loader is yaml.SafeLoader else (yaml.YAMLError,)
     builder = _Builder(file)
     try:
         builder.build(loader(text).get_event)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text, file) from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: escapes past U+10FFFF, in pure Python
+    except raised as error:
         raise ConfigError(f"not valid YAML: {error}", file=file, line=1, column=1) from None
     return Document(builder.root or Node(None, "", 1, 1), file)
 
@@ -248,9 +249,9 @@ class _Builder:
 
     def _scalar(self, event: Any) -> None:
         text, mark, tag = event.value, event.start_mark, event.tag
-        plain = event.implicit[0]
+        plain = event.implicit[0] and tag is None
         node = Node(text, text, mark.line + 1, mark.column + 1, quoted=not plain)
-        if tag is not None and tag != "!":
+        if tag not in (None, "!"):
             self._tagged(node, tag, mark)
         elif plain:
             if text in WORDS:
@@ -395,4 +396,4 @@ def _number(text: str) -> int | float | str:
         return text
     if found["int"] is not None:
         return int(text, 0)
-    return float(text.replace(".inf", "inf").replace(".nan", "nan")) if len(text) <= 400 else text
+    return float(text.lower().replace(".inf", "inf").replace(".nan", "nan")) if len(text) <= 400 else text
