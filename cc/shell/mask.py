@@ -95,7 +95,7 @@ class StreamMask:
                 out.append(MASK.encode())
             at = end
         out.append(data[at:hold])
-        self._covered = max(0, at - hold)
+        self._covered = max(0, max(at, self._covered) - hold)
         self._carry = data[hold:]
         return b"".join(out)
 

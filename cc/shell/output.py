@@ -94,8 +94,6 @@ class _Lines:
     def feed(self, data: bytes) -> None:
         if self._after_return and data.startswith(b"\n"):
             data = data[1:]
-        if not data:
-            return
         self._after_return = data.endswith(b"\r")
         *whole, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
         for line in whole:

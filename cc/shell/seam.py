@@ -243,7 +243,8 @@ def _evidence(injected: str | None) -> Iterator[None]:
 @contextmanager
 def _signals_held() -> Iterator[None]:
     """Signals wait while we fork: a handler that raises in there left the command alive in 56 of 150 tries, and in 6
-    a forked copy went on running our code. The child lets them in again once its handlers are gone."""
+    a forked copy went on running our code. Threads that sh starts meanwhile inherit this, so that no signal reaches us
+    through them. The child lets them in again once its handlers are gone."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL_SIGNALS)
     try:
         yield
@@ -326,10 +327,11 @@ def _reap(process: Any, *, ended: bool) -> int | None:
     can't die."""
     if not ended:
         return None
-    try:
-        code: int | None = process.wait()
-    except ChildProcessError:  # SIGCHLD is ignored in this process, or somebody waits for any pid
-        code = process.exit_code
+    with _signals_held():  # sh starts a timer thread: it must not be the one that a signal wakes, see there
+        try:
+            code: int | None = process.wait()
+        except ChildProcessError:  # SIGCHLD is ignored in this process, or somebody waits for any pid
+            code = process.exit_code
     return code
 
 

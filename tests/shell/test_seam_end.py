@@ -262,8 +262,8 @@ from cc.shell import Command, SystemShell
 shell = SystemShell()
 shell.run(Command(("true",)))
 pid = os.getpid()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     while True:
         shell.run(Command(("sh", "-c", "sleep 20", "WORD"), grace=1))
 except KeyboardInterrupt:
