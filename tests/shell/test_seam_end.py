@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from conftest import Word
 
 ROOT = str(Path(__file__).resolve().parents[2])
-SOON = 15.0  # seconds: far more than any of this needs, far less than the commands would take
+SOON = 20.0  # seconds: far more than any of this needs, far less than the commands would take
 
 
 @pytest.fixture
@@ -90,8 +90,11 @@ def test_whoever_fled_is_dead_after_the_deadline(
     ignore = "trap '' TERM INT HUP" if stubborn else ":"
     program.write_text(f"#!/bin/sh\n{ignore}\necho $$ >> {tmp_path / 'pids'}\nwhile :; do sleep 1; done\n")
     program.chmod(0o755)
-    late(shell, sh(escape.format(f"{program} {word.text}", f"{program} {word.text}"), deadline=0.7, grace=0.3))
-    assert (tmp_path / "pids").read_text().strip(), "it never started"
+    for deadline in (0.3, 3, 10):  # a busy machine may not get there in time
+        late(shell, sh(escape.format(f"{program} {word.text}", f"{program} {word.text}"), deadline=deadline, grace=0.2))
+        if (tmp_path / "pids").exists():
+            break
+    assert (tmp_path / "pids").exists(), "it never started"
     assert word.alive() == []
 
 
@@ -122,7 +125,10 @@ def test_a_run_inside_a_run_is_found_by_the_outer_deadline(shell: SystemShell, w
     up = tmp_path / "up"
     script = f"(setsid {word.stays} >/dev/null 2>&1 &); echo up; while :; do sleep 1; done"
     argv = (sys.executable, "-c", INNER, script, str(up))
-    late(shell, Command(argv, deadline=2.5, grace=0.5, env={"PYTHONPATH": ROOT}))
+    for deadline in (1, 10):
+        late(shell, Command(argv, deadline=deadline, grace=0.2, env={"PYTHONPATH": ROOT}))
+        if up.exists():
+            break
     assert up.exists(), "the inner run never started"
     assert word.alive() == []
 
