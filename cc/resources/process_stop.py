@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 OWNER = "CC_OWNER"
 PROCESS = "CC_PROCESS"
 KILL_S = 5.0
+HURRIED_S = 1.0  # grace that is left to a process when the run was cancelled or is out of time
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ def stop_group(
 
     `marked` ("CC_PROCESS=...") finds what a leader that died already left behind; by itself it is read off the leader.
     Raises Failure not_ours (another user's, ourselves, a parent of ours), permission_denied, not_satisfied (it outlived
-    KILL). Once the run is cancelled there is no grace: KILL at once, since half a stop helps nobody.
+    KILL). A run that was cancelled or is out of time shortens the grace to a second and stops all the same: half a stop
+    helps nobody.
     """
     kin = _Kin(identity, marked)
     members = kin.alive()
@@ -96,12 +98,8 @@ def stop_group(
         return Stopped(0, killed=False)
     kin.signal(signal_number(stop_signal), members)
     kin.signal(signal.SIGCONT, [stat for stat in members if stat.state in "Tt"])  # or it would not hear the other
-    try:
-        what = f"{members[0].name} (pid {members[0].pid}) to end"
-        if wait_for(context, what, lambda: not kin.alive() or None, within=grace):
-            return Stopped(len(kin.seen), killed=False)
-    except Interrupted:
-        pass  # KILL is what is left to do, and takes no time
+    if _ended(kin, members[0], context, grace):
+        return Stopped(len(kin.seen), killed=False)
     end = context.clock.now() + KILL_S
     while members := kin.alive():
         kin.signal(signal.SIGKILL, members)
@@ -110,6 +108,22 @@ def stop_group(
             raise Failure(f"still alive after KILL: {left}", code="not_satisfied", hint=f"ps -fp {members[0].pid}")
         context.clock.wait(0.01)
     return Stopped(len(kin.seen), killed=True)
+
+
+def _ended(kin: _Kin, leader: Stat, context: Context, grace: float) -> bool:
+    """Wait until none is left, `grace` seconds at most."""
+    started = context.clock.now()
+    try:
+        if wait_for(context, f"{leader.name} (pid {leader.pid}) to end", lambda: not kin.alive() or None, within=grace):
+            return True
+    except Interrupted:
+        pass
+    end = started + min(grace, HURRIED_S)
+    while context.clock.now() < end:
+        if not kin.alive():
+            return True
+        context.clock.wait(0.02)
+    return False
 
 
 class _Kin:
@@ -148,11 +162,17 @@ class _Kin:
         waiting = list(members)
         while waiting:
             for child in children.get(waiting.pop(), ()):
-                if child.pid not in members:
+                if child.pid not in members and not self._is_anothers(child):
                     members[child.pid] = child
                     waiting.append(child.pid)
         self.seen.update((stat.pid, stat.start_time) for stat in members.values())
         return sorted(members.values(), key=lambda stat: (stat.pid != self._leader.pid, stat.pid))
+
+    def _is_anothers(self, child: Stat) -> bool:
+        """Whether another process step started it: the services of a supervisor outlive the supervisor."""
+        start = f"{PROCESS}=".encode()
+        own = None if self._mark is None else self._mark.encode()
+        return any(line.startswith(start) and line != own for line in environment(child.pid))
 
     def _belongs(self, stat: Stat) -> bool:
         known = _identity(stat) == self._leader or (stat.pid, stat.start_time) in self.seen
@@ -169,9 +189,15 @@ class _Kin:
                 pass
             except PermissionError:
                 in_group = []  # one by one tells who it was
+        refused: Failure | None = None
         for stat in members:
             if stat not in in_group:
-                send(stat, number)
+                try:
+                    send(stat, number)
+                except Failure as failure:
+                    refused = failure  # the others get theirs first
+        if refused is not None:
+            raise refused
 
 
 def signal_number(name: str) -> int:

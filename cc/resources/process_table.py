@@ -102,15 +102,15 @@ def table() -> list[Stat]:
     import psutil
 
     rows = []
-    for process in psutil.process_iter(["name", "status", "ppid"]):
+    for process in psutil.process_iter(["name", "status", "ppid", "create_time"]):
         told: dict[str, Any] = process.info
-        started = start_time(process.pid)
         try:
             group, session = os.getpgid(process.pid), os.getsid(process.pid)
         except OSError:
             continue
-        if started is not None:
+        if told["create_time"] and told["status"] != psutil.STATUS_ZOMBIE:
             state = "T" if told["status"] == psutil.STATUS_STOPPED else "S"
+            started = int(told["create_time"])  # in seconds, as `ps` tells them to cc.shell.identity
             rows.append(Stat(process.pid, told["name"] or "?", state, told["ppid"] or 0, group, session, started))
     return rows
 
