@@ -69,8 +69,8 @@ class CommandAction:
             return Probe(False, reason, answer)
         result = self._host.shell.run(self._command(("sh", "-c", self._unless), context.left(PROBE_S), check=False))
         if result:
-            return Probe(True, f"`{self._unless}` holds", answer)
-        reason = " and ".join(filter(None, (reason, f"`{self._unless}` exits with {result.exit_code}")))
+            return Probe(True, f"`{result.argv[-1]}` holds", answer)
+        reason = " and ".join(filter(None, (reason, f"`{result.argv[-1]}` exits with {result.exit_code}")))
         hint = None if ended is None else "if `unless` only says when to leave it out, add `changed_when`"
         return Probe(False, reason, answer, evidence=result.tail(), hint=hint)
 

@@ -292,6 +292,14 @@ def _umask() -> int:
     return 0o022
 
 
+def encoded(text: str, field: str) -> bytes:
+    """A text of the playbook as bytes. Raises ConfigError for half a character (YAML can write one: "\\ud800")."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"character {error.start + 1} is half of one and has no bytes", field=field) from None
+
+
 def _make(host: Host, args: Mapping[str, Any]) -> Action:
     state, content = args.get("state") or "file", args.get("content")
     if content is not None and state != "file":
@@ -301,7 +309,7 @@ def _make(host: Host, args: Mapping[str, Any]) -> Action:
     return FileAction(
         host.path(args["path"]),
         state=state,
-        content=None if content is None else content.encode("utf-8", "surrogateescape"),
+        content=None if content is None else encoded(content, "content"),
         mode=parse_mode(args.get("mode")),
         force=bool(args.get("force")),
         secrets=host.secrets,

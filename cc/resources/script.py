@@ -18,6 +18,7 @@ from cc.engine.spec import Field, VerbSpec
 from cc.errors import Failure
 from cc.files import os_failure
 from cc.resources.command import COMMON, CommandAction, common
+from cc.resources.file import encoded
 from cc.resources.host import Host, Verb
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class ScriptAction(CommandAction):
         variables = {**host.environ, **host.variables}
         super().__init__(replace(host, environ=variables), (path or "script",), name=name, **shared)
         self._path = path
-        self._text = text or ""
+        self._text = encoded(text or "", "text")
         self._args = args
 
     def check(self, context: Context, before: Probe) -> None:
@@ -52,7 +53,7 @@ class ScriptAction(CommandAction):
         try:
             return self.run(context, self._words(path))
         finally:
-            os.unlink(path)
+            _remove(path)
 
     def _written(self) -> str:
         """The text in a file that only we may read."""
@@ -61,10 +62,10 @@ class ScriptAction(CommandAction):
         try:
             descriptor, path = tempfile.mkstemp(prefix="script-", dir=directory)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(self._text.encode("utf-8", "surrogateescape"))
+                file.write(self._text)
         except OSError as error:
             if path:
-                os.unlink(path)
+                _remove(path)
             raise os_failure(error, f"cannot write the script into {directory or tempfile.gettempdir()}") from error
         return path
 
@@ -81,6 +82,13 @@ class ScriptAction(CommandAction):
         if not by and b"\0" in head:
             return (path, *self._args)  # a program
         return (*(by or ("sh",)), path, *self._args)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # it removed itself
 
 
 def interpreter(head: bytes) -> tuple[str, ...]:

@@ -116,6 +116,11 @@ def test_fields_that_contradict_each_other_are_refused(host: Host, args: dict[st
     assert caught.value.field == field
 
 
+def test_half_a_character_is_refused(host: Host) -> None:
+    with pytest.raises(ConfigError, match="character 2 is half of one"):
+        file.VERB.make(host, {"path": "x", "content": "a\ud800"})
+
+
 def test_directories_are_made_with_their_parents_and_their_mode(host: Host, context: Context, tmp_path: Path) -> None:
     assert ensure(host, context, path="a/b/c", state="directory", mode="0700").status is Status.CHANGED
     assert (tmp_path / "a/b/c").stat().st_mode & 0o7777 == 0o700

@@ -19,7 +19,7 @@ from cc.engine.outcome import Status
 from cc.engine.step import Context, Judged, run_action
 from cc.errors import ConfigError, Failure, Interrupted, ToolMissing
 from cc.resources import process
-from cc.resources.process_stop import find_ours, is_alive, mark, matching, ours, stop_group
+from cc.resources.process_stop import OWNER, PROCESS, find_ours, is_alive, mark, matching, ours, stop_group
 from cc.resources.process_table import Identity, describe, environment, identify, own_line, table
 from cc.shell import Command
 
@@ -517,7 +517,7 @@ def test_a_name_is_taken_from_what_was_given(host: Host) -> None:
 
 
 def test_a_child_spawned_otherwise_is_known_by_the_same_mark(host: Host, context: Context) -> None:
-    words = {process.OWNER: host.owner, process.PROCESS: f"{host.owner}/dashboard"}
+    words = {OWNER: host.owner, PROCESS: f"{host.owner}/dashboard"}
     child = host.shell.spawn(Command(SLEEPS, env=words), log=f"{host.log_dir}/x.log")
     found = Identity(child.pid, child.start_time)
     assert find_ours(host.owner, "dashboard") == (found,)
