@@ -1,4 +1,4 @@
-"""The routes, and nothing else: what they say is decided in requests, snapshots and views.
+"""The routes, and nothing else: what they say is decided in asked, snapshots and views.
 
     /            the page, complete without JavaScript
     /healthz     who answers; never touches usage, so it is quick whatever the sources do
@@ -18,8 +18,8 @@ from werkzeug.exceptions import HTTPException
 
 from cc.clock import SystemClock
 from cc.dashboard import views
+from cc.dashboard.asked import FILTERS, answers_to, usage_query, words_of
 from cc.dashboard.identity import Identity, identity
-from cc.dashboard.requests import FILTERS, answers_to, usage_query, words_of
 from cc.dashboard.snapshots import Snapshots
 from cc.dashboard.sources import now_local
 from cc.errors import CcError, UsageError
@@ -27,6 +27,7 @@ from cc.errors import CcError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from cc.clock import Clock
     from cc.dashboard.snapshots import Read
     from cc.usage.model import By
 
@@ -49,11 +50,12 @@ def create_app(
     me: Identity,
     *,
     places: Callable[[], Sequence[views.Place]] = tuple,
+    clock: Clock | None = None,
 ) -> Flask:
     """The application. `read` answers queries of one look; `places` tells where it looks, for when nothing is found."""
     app = Flask("cc.dashboard", static_folder="static", template_folder="templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    snapshots = Snapshots(read, SystemClock(), now_local)
+    snapshots = Snapshots(read, clock or SystemClock(), now_local)
     _guard(app, me)
     _tell_errors(app)
 

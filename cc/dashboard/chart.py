@@ -50,6 +50,15 @@ class Chart:
     def width(self) -> int:
         return STEP * len(self.bars)
 
+    @property
+    def inset(self) -> float:
+        """What stays free on each side of a bar: more of it where the days are few and wide."""
+        return 1.5 if len(self.bars) > 14 else 3.0
+
+    @property
+    def bar_width(self) -> float:
+        return STEP - 2 * self.inset
+
 
 def chart(rows: Sequence[Row], today: date, *, since: date | None = None, until: date | None = None) -> Chart | None:
     """The last 30 days, fewer if `since` says so; if nothing is in them, the 30 days up to the last with anything.

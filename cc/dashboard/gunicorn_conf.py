@@ -4,6 +4,9 @@ A module and not flags: gunicorn passes over settings that its version does not 
 """
 
 workers = 4
+# Threads, so that a page that waits for a store that hangs doesn't keep /healthz waiting, which would make the
+# dashboard look dead. Many, because a worker accepts more connections than it has threads free. They start on demand.
+threads = 16
 preload_app = True  # one import for all of them, its memory shared
 timeout = 60  # seconds without a sign from a worker: a first read of a large history is long
 graceful_timeout = 3  # seconds for a request under way when it is stopped

@@ -49,7 +49,7 @@ class EnvironmentSources:
             Place(str(root), "no session files in it" if os.path.isdir(root) else "does not exist")
             for root in transcripts.roots(self._environ)
         )
-        return (*files, *(Place(without_password(url), "ClickHouse") for url in self._urls))
+        return (*files, *(Place(without_password(url), "ClickHouse, for telemetry") for url in self._urls))
 
     @property
     def _urls(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from cc.dashboard.identity import Identity
     from cc.usage.model import UsageQuery
 
-LABELS = {"clickhouse": "ClickHouse", "cache": "cached answer", "files": "session files", "empty": "no source"}
+LABELS = {"clickhouse": "ClickHouse", "cache": "cached answer", "files": "session files", "empty": "no data"}
 PERIODS = (("7 days", "6d"), ("30 days", "29d"), ("All", ""))
 """`since=6d` begins six days before today: seven days with today, which is what the label says."""
 ROWS_SHOWN = 40
@@ -57,6 +57,7 @@ class Figures:
     cache_read: str
     cost: str
     cost_note: str | None
+    cost_rest: str | None
     share: float | None = None
     link: str | None = None
 
@@ -181,12 +182,18 @@ def coverage_text(coverage: Coverage, tz: tzinfo | None) -> str:
 
 
 def cost_note(totals: Totals) -> str | None:
-    """Why there is a dash where the cost should be, and what is known of it."""
-    if totals.cost_usd is not None and not totals.cost_unknown_models:
-        return None
+    """Why there is a dash where the cost should be."""
     models = totals.cost_unknown_models
-    said = f"unknown model{'s' if len(models) > 1 else ''}: {text.listed(models)}" if models else "cost unknown"
-    return f"{said}; the rest {text.money(float(totals.cost_known_usd))}" if totals.cost_known_usd > 0 else said
+    if models:
+        return f"unknown model{'s' if len(models) > 1 else ''}: {text.listed(models)}"
+    return None if totals.cost_usd is not None else "cost unknown"
+
+
+def cost_rest(totals: Totals) -> str | None:
+    """What is known of a cost that is not known as a whole."""
+    if totals.cost_usd is not None or totals.cost_known_usd <= 0:
+        return None
+    return f"the rest {text.money(float(totals.cost_known_usd))}"
 
 
 def link(asked: Mapping[str, str], changes: Mapping[str, str], path: str = "/") -> str:
@@ -206,6 +213,7 @@ def _figures(row: Row, *, share: float | None = None, link: str | None = None) -
         cache_read=text.count(totals.cache_read_tokens),
         cost=text.money(None if totals.cost_usd is None else float(totals.cost_usd)),
         cost_note=cost_note(totals),
+        cost_rest=cost_rest(totals),
         share=share,
         link=link,
     )
@@ -240,6 +248,8 @@ def _share(part: float, whole: float) -> float:
 
 def _warnings(reading: Reading) -> tuple[str, ...]:
     said = [reading.reason] if reading.reason else []
+    if reading.degraded:
+        said[-1:] = [f"{said[-1]}. To see what runs and why not, type: context-cleaner status"] if said else []
     unreadable = reading.coverage.unreadable
     if unreadable:
         named = [f"{path} ({why})" for path, why in unreadable]

@@ -54,7 +54,11 @@ def words_of(pairs: Iterable[tuple[str, str]], known: tuple[str, ...]) -> dict[s
 
 def usage_query(words: dict[str, str], *, now: datetime) -> UsageQuery:
     """The query that these words ask, the same as on the command line. Raises UsageError naming the field."""
-    return query.parse(**words, now=now)
+    try:
+        return query.parse(**words, now=now)
+    except UsageError as error:  # the words are the same as a command line's, the dashes of a flag are not
+        message = error.message.replace(f"--{error.field} ", f"{error.field} ", 1)
+        raise UsageError(message, hint=error.hint, field=error.field) from error
 
 
 def _host_of(header: str) -> str | None:
