@@ -65,7 +65,7 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RungFailed(Event):
-    """A rung was given up. `next_rung` is the one tried now, None if the ladder ends here."""
+    """A rung was given up. `next_rung` is the one tried now, None if the ladder ends here; `gives_up`: it is a `without`."""
 
     kind: ClassVar[str] = "rung_failed"
     step: str
@@ -74,6 +74,7 @@ class RungFailed(Event):
     error: str
     reason: str
     next_rung: int | None
+    gives_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

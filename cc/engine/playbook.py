@@ -19,10 +19,11 @@ from typing import Any
 
 from cc import document
 from cc.document import Document, Node
+from cc.engine.graph import circle
 from cc.engine.retry import LONGEST_WAIT_S, TRANSIENT, RetryPolicy
 from cc.engine.spec import CHANGED_WHEN, RETRY, RUNG, STEP, WITHOUT, ChangedWhen, Playbook, RungSpec, StepSpec, VerbSpec
 from cc.engine.variables import NAME, Reader, Variables, near
-from cc.errors import UsageError
+from cc.errors import ConfigError, UsageError
 
 VERSION = 1
 TOP_KEYS = ("version", "vars", "steps")
@@ -97,30 +98,6 @@ def _among(step: StepSpec, chosen: set[str], by_name: Mapping[str, StepSpec]) ->
     return replace(step, needs=tuple(name for name in needs if name not in requires), requires=requires)
 
 
-def circle(after: Mapping[str, Sequence[str]]) -> list[str]:
-    """The first circle among names that come after each other, its first name again at its end; [] if there is none.
-
-    Depth first without recursion (a playbook may be a chain of thousands).
-    """
-    settled: set[str] = set()
-    for start in after:
-        path: dict[str, None] = {}
-        stack = [(start, False)]
-        while stack:
-            name, leaving = stack.pop()
-            if leaving:
-                del path[name]
-                settled.add(name)
-            elif name in path:
-                names = list(path)
-                return [*names[names.index(name) :], name]
-            elif name not in settled:
-                path[name] = None
-                stack.append((name, True))
-                stack.extend((before, False) for before in reversed(after[name]))
-    return []
-
-
 def _variables(
     doc: Document, set_vars: Mapping[str, str], environ: Mapping[str, str]
 ) -> tuple[Variables, dict[str, str]]:
@@ -149,12 +126,19 @@ def _variables(
         if not NAME.fullmatch(name):
             hint = "letters, digits and _, no digit first"
             raise reader.error(f"{document.shortened(name)!r} cannot be a variable", given.keys[name], path, hint)
-        asked = Variables(values)
-        value = Reader(doc, asked).text(node, path, "a single value")
+        asked, value, refusal = Variables(values), "", None
+        try:
+            value = Reader(doc, asked).text(node, path, "a single value")
+        except ConfigError as error:
+            refusal = error
         early = [other for other in later if other in asked.used and other not in own and other != name]
-        if early:
+        if (
+            early
+        ):  # a better reason than that it is not set, and one also where the environment has another of that name
             below = f"{early[0]} is set further down, in line {given.keys[early[0]].line}"
             raise reader.error(below, node, path, f"move it above {name}")
+        if refusal is not None:
+            raise refusal
         variables.used |= asked.used
         own[name] = values[name] = set_vars.get(name, value)
     return variables, own

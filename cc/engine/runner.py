@@ -206,11 +206,14 @@ class Runner:
     def _reach(self, step: Step) -> Outcome:
         context = self._context(step.name).until(step.timeout)
         if isinstance(step.goal, Ladder):
+            ladder = step.goal
 
             def left_rung(number: int, rung: Rung, failure: Failure, following: int | None) -> None:
-                self._tell(RungFailed(step.name, number, rung.name, failure.code, failure.message, following))
+                gives_up = following is not None and ladder.rungs[following].action is None
+                told = RungFailed(step.name, number, rung.name, failure.code, failure.message, following, gives_up)
+                self._tell(told)
 
-            return run_ladder(step.name, step.goal, context, step.retry, left_rung)
+            return run_ladder(step.name, ladder, context, step.retry, left_rung)
         try:
             return outcome_of(*run_with_retry(step.goal, context, step.retry))
         except AttemptsOver as over:

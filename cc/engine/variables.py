@@ -211,7 +211,7 @@ class Reader:
             why = f" ({error})" if str(error) else ""
             raise self.error(f"expected {expected}, found {found}{why}", node, path) from None
         if field.choices and value not in field.choices:
-            raise self.error(f"expected {expected}, found {found}", node, path, near(text, field.choices))
+            raise self.error(f"expected {expected}, found {found}", node, path, nearest(text, field.choices))
         if field.minimum is not None and value < field.minimum:
             raise self.error(f"expected at least {field.minimum:g}, found {found}", node, path)
         if field.maximum is not None and value > field.maximum:
@@ -255,13 +255,16 @@ class Reader:
 
 def near(word: str, known: Iterable[str]) -> str:
     """The hint for a word that nobody knows: the nearest known one, or all of them."""
+    words = sorted(known)
+    return nearest(word, words) or ("known: " + ", ".join(words) if words else "none is known here")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The hint for a word whose alternatives are named already: the nearest of them, if one is near."""
     import difflib
 
-    words = sorted(known)
-    found = difflib.get_close_matches(word[:100], words, 1)
-    if found:
-        return f"did you mean {found[0]!r}?"
-    return "known: " + ", ".join(words) if words else "none is known here"
+    found = difflib.get_close_matches(word[:100], list(known), 1, 0.5 if len(word) < 4 else 0.6)
+    return f"did you mean {found[0]!r}?" if found else None
 
 
 def _split(text: str) -> list[str]:

@@ -50,7 +50,7 @@ class Console:
         if isinstance(event, Waiting):
             of = f" of {event.within_s:g} s" if event.within_s is not None else ""
             self._line("...", event.step, None, f"waiting for {event.what} ({event.elapsed_s:.0f} s{of})")
-        elif isinstance(event, RungFailed) and event.next_rung is not None:
+        elif isinstance(event, RungFailed) and event.next_rung is not None and not event.gives_up:
             self._line("down", event.step, None, f"{event.rung_name}: {event.reason}; trying the next way")
         elif isinstance(event, AttemptFailed):
             text = f"attempt {event.attempt}: {event.reason}; again in {event.retry_in_s:.1f} s"

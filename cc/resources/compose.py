@@ -105,7 +105,7 @@ def _read_secret(name: str, path: str) -> str:
 
 
 class Up:
-    """The services run as the file says, and answer."""
+    """The services run as the file says, and answer. `restarted`: and none of them is the one that ran before."""
 
     probed = True
 
@@ -114,8 +114,9 @@ class Up:
         self._wanted = services
         self._ready: str | None = args.get("ready")
         self._within: float = args.get("within") or READY_S
-        self._deps: bool = args.get("deps", True)
         self._wait = compose.host.wait
+        self._again = args["state"] == "restarted"
+        self._before: frozenset[tuple[str, str]] | None = None
         self.name = "docker compose"
 
     def probe(self, context: Context) -> Probe:
@@ -125,6 +126,8 @@ class Up:
         for service in wanted:
             if service not in hashes:
                 raise Failure(f"{self._compose.file} has no service {service!r}", code="bad_config")
+        if self._again and self._before is None:
+            self._before = frozenset((c.id, c.started_at) for c in by_service.values() if c.running)
         reasons = [why for service in wanted if (why := self._unlike(by_service.get(service), service, hashes))]
         answer = tuple((c.id, c.state, c.started_at) for _, c in sorted(by_service.items()) if c.service in wanted)
         if reasons:
@@ -143,6 +146,8 @@ class Up:
             return f"{service} has no container"
         if not container.running:
             return container.describe()
+        if self._before and (container.id, container.started_at) in self._before:
+            return f"{container.name} is to be restarted"
         if container.labels.get(HASH_LABEL) != hashes[service]:
             return f"{container.name} was made from another configuration"
         here = self._compose.docker.image_id(container.image)
@@ -153,7 +158,7 @@ class Up:
     def _unready(self, by_service: Mapping[str, Container], wanted: tuple[str, ...]) -> str | None:
         for service in wanted:
             container = by_service[service]
-            if container.health in ("starting", "unhealthy") and not self._ready:
+            if container.health in ("starting", "unhealthy"):
                 return container.describe()
         if self._ready:
             try:
@@ -197,8 +202,13 @@ class Up:
             if self._compose.docker.image_id(image) is None:
                 self._pull(context, image)
         try:
-            flags = () if self._deps else ("--no-deps",)
-            self._compose.run("up", "-d", *flags, *self._wanted, deadline=context.left(UP_S))
+            if self._again:
+                grace = str(round(STOP_GRACE_S))
+                self._compose.run(
+                    "stop", "--timeout", grace, *self._wanted, deadline=context.left(STOP_GRACE_S * 2 + 30)
+                )
+            # Not --no-deps: it leaves `depends_on` out of the configuration, and so out of its hash.
+            self._compose.run("up", "-d", *self._wanted, deadline=context.left(UP_S))
             if self._wait:
                 self._await_ready(context, wanted)
         except Failure as failure:
@@ -348,7 +358,7 @@ def _make(host: Host, args: Mapping[str, Any]) -> Action:
     secrets = {name: host.path(path) for name, path in (args.get("secrets") or {}).items()}
     compose = ComposeFile(host, Docker(host), host.path(args["file"]), args.get("project") or host.project, secrets)
     services = _names(args)
-    return Up(compose, services, args) if args["state"] == "up" else Down(compose, services, args)
+    return Down(compose, services, args) if args["state"] == "down" else Up(compose, services, args)
 
 
 VERB = Verb(
@@ -357,11 +367,10 @@ VERB = Verb(
         (
             Field("file", "path", default="docker-compose.yml", doc="the compose file"),
             Field("services", "strings", doc="only these; all of them where it is left out"),
-            Field("state", "string", required=True, choices=("up", "down"), doc="what to ensure"),
+            Field("state", "string", required=True, choices=("up", "restarted", "down"), doc="what to ensure"),
             Field("project", "string", doc="compose project; this run's own where it is left out"),
             Field("ready", "string", doc="URL that must answer 200 before it counts as up"),
             Field("within", "duration", default=READY_S, doc="how long to wait for ready"),
-            Field("deps", "bool", default=True, doc="start what the services depend on, too"),
             Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
             Field("volumes", "bool", default=False, doc="down: remove the named volumes and their data"),
             Field("secrets", "mapping", doc="environment variables whose values are read from files"),

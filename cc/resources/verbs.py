@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cc.engine.ladder import Ladder, Rung
 from cc.engine.runner import Step
 from cc.engine.spec import Playbook, RungSpec, StepSpec, VerbSpec
-from cc.resources import command, compose, docker_engine, file, http, port, process, script
+from cc.resources import command, compose, container, docker_engine, file, http, port, process, script
 from cc.resources.host import Host, Verb
 
 VERBS: tuple[Verb, ...] = (
@@ -19,6 +19,7 @@ VERBS: tuple[Verb, ...] = (
     process.VERB,
     compose.VERB,
     compose.GONE,
+    container.VERB,
     docker_engine.VERB,
 )
 
