@@ -134,15 +134,9 @@ class FileAction:
                 hint=f"mv {self._path} {self._path}.old   # if it is in the way",
             )  # fmt: skip
         parent = os.path.dirname(os.path.realpath(self._path))
-        if self._state == "directory":
-            while not os.path.lexists(parent):
-                parent = os.path.dirname(parent)
-        elif not os.path.isdir(parent):
-            raise Failure(
-                f"cannot write {self._path}: there is no directory {parent}", code="bad_config",
-                hint=f"add a step before it: file: {{path: {parent}, state: directory}}",
-            )  # fmt: skip
-        if found.kind == "absent" and not os.access(parent, os.W_OK | os.X_OK):
+        while not os.path.lexists(parent):  # in a plan, an earlier step may be what makes it
+            parent = os.path.dirname(parent)
+        if found.kind == "absent" and os.path.isdir(parent) and not os.access(parent, os.W_OK | os.X_OK):
             denied = OSError(errno.EACCES, f"{parent} is not writable")
             raise _failure(denied, f"cannot make {self._path}")
 
@@ -204,6 +198,12 @@ class FileAction:
         if exists and (self._content is None or self._compare(old)[0]):
             return self._change_mode()
         path = os.path.realpath(self._path)  # a link stays a link: what it points to is replaced
+        parent = os.path.dirname(path)
+        if not os.path.isdir(parent):
+            raise Failure(
+                f"cannot write {self._path}: there is no directory {parent}", code="bad_config",
+                hint=f"add a step before it: file: {{path: {parent}, state: directory}}",
+            )  # fmt: skip
         mode = self._mode
         if mode is None:
             mode = old.mode if exists and old.mode is not None else 0o666 & ~_umask()

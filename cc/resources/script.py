@@ -43,7 +43,7 @@ class ScriptAction(CommandAction):
         self._args = args
 
     def check(self, context: Context, before: Probe) -> None:
-        if self._path is not None:
+        if self._path is not None and os.path.lexists(self._path):  # in a plan, an earlier step may be what makes it
             self._words(self._path)
 
     def act(self, context: Context, before: Probe) -> Acted:

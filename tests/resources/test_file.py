@@ -204,6 +204,11 @@ def test_a_path_that_cannot_be_says_why(host: Host, context: Context, tmp_path: 
     assert says in failure.message
 
 
+def test_a_plan_does_not_fail_for_what_an_earlier_step_would_make(host: Host, context: Context) -> None:
+    action = file.VERB.make(host, {"path": "made/later/f", "content": "x"})
+    action.check(context, action.probe(context))
+
+
 def test_a_full_disk_is_disk_full_and_leaves_the_old_content_and_no_litter(
     host: Host, context: Context, tiny: Path
 ) -> None:

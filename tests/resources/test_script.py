@@ -113,11 +113,9 @@ def test_where_the_text_cannot_be_written_says_so(host: Host, context: Context) 
 
 
 @pytest.mark.parametrize(("path", "says"), [("missing", "No such file"), ("logs", "Is a directory")])
-def test_a_script_that_is_none_is_a_mistake_told_before_anything_runs(
-    host: Host, context: Context, path: str, says: str
-) -> None:
+def test_a_script_that_is_none_is_a_mistake(host: Host, context: Context, path: str, says: str) -> None:
     with pytest.raises(Failure, match=says) as caught:
-        script.VERB.make(host, {"path": path}).check(context, None)  # type: ignore[arg-type] # it looks at nothing
+        ensure(host, context, path=path)
     assert caught.value.code == "bad_config"
     assert Path(host.base, path).name in (caught.value.hint or "")
 
