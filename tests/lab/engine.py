@@ -56,7 +56,7 @@ from socketserver import TCPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from chdb import _chdb  # the extension alone: the package around it wants pandas and pyarrow
+from chdb import _chdb  # type: ignore[import-not-found] # in the image only; the extension alone: the package around it wants pandas and pyarrow
 
 DRAIN_S = 5.0
 KEEP_ALIVE_S = 30.0
@@ -85,13 +85,14 @@ CONTENT_TYPE = (
     (re.compile(r""), "text/plain; charset=UTF-8"),
 )
 
-RESERVED = frozenset(
-    "query database default_format user password quota_key query_id role stacktrace buffer_size wait_end_of_query "
-    "client_protocol_version session_id session_timeout session_check compress decompress "
-    # Every insert is written before it is answered, which is what a waiting asynchronous insert promises. The engine
-    # as a library has nobody to flush its queue.
-    "async_insert wait_for_async_insert async_insert_busy_timeout_ms".split()
-)
+# Every insert is written before it is answered, which is what a waiting asynchronous insert promises. The engine as a
+# library has nobody to flush its queue.
+ALWAYS_SO = frozenset({"async_insert", "wait_for_async_insert", "async_insert_busy_timeout_ms"})
+RESERVED = ALWAYS_SO | {
+    *("query", "query_id", "database", "default_format", "client_protocol_version", "compress", "decompress"),
+    *("user", "password", "role", "quota_key", "session_id", "session_timeout", "session_check"),
+    *("stacktrace", "buffer_size", "wait_end_of_query"),
+}
 UNSUPPORTED = {"session_id": "sessions", "compress": "block compression", "decompress": "block compression"}
 
 NAME = re.compile(r"[A-Za-z_]\w*")
