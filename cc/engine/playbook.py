@@ -30,6 +30,7 @@ TOP_KEYS = ("version", "vars", "steps")
 STEP_FIELDS = {field.name: field for field in STEP.fields}
 STEP_KEYS = (*STEP_FIELDS, "ladder", "retry", "changed_when")
 RUNG_FIELDS = {field.name: field for field in RUNG.fields}
+LONGEST_NAME = 200
 NO = ("", "false", "no", "off", "0")
 
 
@@ -110,7 +111,7 @@ def _variables(
     top = reader.mapping(doc.root, "", "a mapping with version, vars, steps")
     for name in top:
         if name not in TOP_KEYS:
-            raise reader.unknown(name, doc.root.keys[name], name, TOP_KEYS)
+            raise reader.unknown(name, doc.root.keys[name], "", TOP_KEYS)
     version = top.get("version")
     if version is None:
         raise reader.error("'version' is missing", doc.root, "version", f"write 'version: {VERSION}' at the top")
@@ -122,7 +123,7 @@ def _variables(
         return variables, own
     later = reader.mapping(given, "vars", "a mapping of names to values")
     for name, node in later.items():
-        path = f"vars.{name}"
+        path = f"vars.{document.shortened(name)}"
         if not NAME.fullmatch(name):
             hint = "letters, digits and _, no digit first"
             raise reader.error(f"{document.shortened(name)!r} cannot be a variable", given.keys[name], path, hint)
@@ -131,7 +132,7 @@ def _variables(
             value = Reader(doc, asked).text(node, path, "a single value")
         except ConfigError as error:
             refusal = error
-        early = [other for other in later if other in asked.used and other not in own and other != name]
+        early = sorted(other for other in asked.used if other in later and other not in own and other != name)
         if (
             early
         ):  # a better reason than that it is not set, and one also where the environment has another of that name
@@ -181,10 +182,14 @@ class _Parser:
                     path = f"steps[{at}].{word}" + ("" if single else f"[{number}]")
                     if name == step.name:
                         raise self._reader.error(f"step {name!r} {word} itself", place, path)
-                    raise self._reader.error(f"there is no step {name!r}", place, path, near(name, steps))
+                    raise self._reader.error(
+                        f"there is no step {document.shortened(name)!r}", place, path, near(name, steps)
+                    )
         names_in_circle = circle({step.name: (*step.needs, *step.requires) for step in steps.values()})
         if names_in_circle:
             at = list(steps).index(names_in_circle[0])
+            if len(names_in_circle) > 20:
+                names_in_circle[10:-10] = [f"({len(names_in_circle) - 20} more)"]
             said = "steps wait for each other in a circle: " + " -> ".join(names_in_circle)
             raise self._reader.error(said, nodes[at].value["name"], f"steps[{at}]")
 
@@ -199,7 +204,7 @@ class _Parser:
             elif name == "ladder" or name in self._verbs:
                 goals.append(name)
             elif name not in STEP_KEYS:
-                raise reader.unknown(name, node.keys[name], f"{path}.{name}", (*STEP_KEYS, *self._verbs))
+                raise reader.unknown(name, node.keys[name], path, (*STEP_KEYS, *self._verbs))
         self._check_name(node, path, values.get("name"))
         if len(goals) != 1:
             found = " and ".join(goals) or "none"
@@ -229,9 +234,10 @@ class _Parser:
     def _check_name(self, node: Node, path: str, name: str | None) -> None:
         if name is None:
             raise self._reader.error("'name' is missing", node, f"{path}.name", "every step has a name of its own")
-        if not name.strip() or not name.isprintable():
+        if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            said = f"expected a name in one line of at most {LONGEST_NAME} characters"
             found = repr(document.shortened(name))
-            raise self._reader.error(f"expected a name in one line, found {found}", node.value["name"], f"{path}.name")
+            raise self._reader.error(f"{said}, found {found}", node.value["name"], f"{path}.name")
 
     def _ladder(self, node: Node, path: str, *, reads: bool) -> tuple[RungSpec, ...]:
         reader = self._reader
@@ -258,7 +264,7 @@ class _Parser:
             elif name in self._rung_verbs:
                 found.append(name)
             else:
-                raise reader.unknown(name, node.keys[name], f"{path}.{name}", (*RUNG_FIELDS, *self._rung_verbs))
+                raise reader.unknown(name, node.keys[name], path, (*RUNG_FIELDS, *self._rung_verbs))
         if len(found) != 1:
             at = node.keys[found[1]] if found else node
             said = " and ".join(found) or "none"

@@ -27,6 +27,8 @@ TOKEN = re.compile(r"\$\$|\$\{")
 TOKEN_IN_WORD = re.compile(r"\$\$|\$\{|\}")
 OPERATOR = re.compile(r":?[-+?]|\}")
 MAX_DEPTH = 16
+MAX_KNOWN = 40
+MAX_COMPARED = 200
 MAX_CHARACTERS = (
     8 * 1024 * 1024
 )  # brought in by variables, in one file: ten lines of ${A}${A}... could double it for ever
@@ -76,7 +78,7 @@ class Variables:
         operator = OPERATOR.match(text, found.end())
         if operator is None:
             expected = "'}', or one of :- - :+ + :? ?"
-            raise ConfigError(f"expected {expected} after '${{{name[:60]}'", hint="write $$ for a dollar sign")
+            raise ConfigError(f"expected {expected} after '${{{shortened(name)}'", hint="write $$ for a dollar sign")
         self.used.add(name)
         value = self.values.get(name)
         if operator[0] == "}":
@@ -91,7 +93,7 @@ class Variables:
         if there:
             return self._counted(value or ""), end
         if sign == "?" and live:
-            raise ConfigError(f"{name} is not set" + (f": {word}" if word else ""), hint=_how_to_set(name))
+            raise ConfigError(f"{shortened(name)} is not set" + (f": {word}" if word else ""), hint=_how_to_set(name))
         return word, end
 
     def _counted(self, value: str) -> str:
@@ -101,14 +103,13 @@ class Variables:
         return value
 
     def _unset(self, name: str) -> ConfigError:
-        import difflib
-
-        near = difflib.get_close_matches(name, self.values, 1)
-        meant = f"did you mean ${{{near[0]}}}? " if near else ""
-        return ConfigError(f"variable {name} is not set", hint=f"{meant}{_how_to_set(name)}")
+        meant = (nearest(name, self.values) or "").replace("'", "")
+        hint = f"{meant} {_how_to_set(name)}".strip()
+        return ConfigError(f"variable {shortened(name)} is not set", hint=hint)
 
 
 def _how_to_set(name: str) -> str:
+    name = shortened(name)
     ways = f"set it under vars, in the environment or with --set {name}=VALUE; or give a default, ${{{name}:-VALUE}}"
     return f"{ways}; write $${{{name}}} for a shell's own"
 
@@ -128,8 +129,9 @@ class Reader:
         return self._doc.error(message, at, field=path or None, hint=hint)
 
     def unknown(self, name: str, key: Node, path: str, known: Iterable[str]) -> ConfigError:
-        """A key that has no meaning here. For the caller to raise."""
-        return self.error(f"unknown key {shortened(name)!r}", key, path, near(name, known))
+        """A key that has no meaning in the mapping at `path`. For the caller to raise."""
+        short = shortened(name)
+        return self.error(f"unknown key {short!r}", key, f"{path}.{short}" if path else short, near(name, known))
 
     def mapping(self, node: Node, path: str, expected: str) -> dict[str, Node]:
         """Its keys and values."""
@@ -149,7 +151,7 @@ class Reader:
         values: dict[str, Any] = {field.name: field.default for field in spec.fields}
         for name, child in given.items():
             if name not in known:
-                raise self.unknown(name, node.keys[name], f"{path}.{name}", known)
+                raise self.unknown(name, node.keys[name], path, known)
             values[name] = self.value(known[name], child, path if child is node else f"{path}.{name}")
         for field in spec.fields:
             if field.required and field.name not in given:
@@ -171,7 +173,9 @@ class Reader:
             return self._codes(node, path)
         if field.kind == "mapping":
             found = self.mapping(node, path, "a mapping of names to values")
-            return {name: self.text(child, f"{path}.{name}", "a single value") for name, child in found.items()}
+            return {
+                name: self.text(child, f"{path}.{shortened(name)}", "a single value") for name, child in found.items()
+            }
         return self._scalar(field, node, path)
 
     def _given(self, spec: VerbSpec, node: Node, path: str) -> dict[str, Node]:
@@ -256,14 +260,19 @@ class Reader:
 def near(word: str, known: Iterable[str]) -> str:
     """The hint for a word that nobody knows: the nearest known one, or all of them."""
     words = sorted(known)
-    return nearest(word, words) or ("known: " + ", ".join(words) if words else "none is known here")
+    some = ", ".join(map(shortened, words[:MAX_KNOWN])) + (", ..." if len(words) > MAX_KNOWN else "")
+    return nearest(word, words) or (f"known: {some}" if words else "none is known here")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The hint for a word whose alternatives are named already: the nearest of them, if one is near."""
     import difflib
 
-    found = difflib.get_close_matches(word[:100], list(known), 1, 0.5 if len(word) < 4 else 0.6)
+    # difflib takes half a millisecond for a pair of long words, and a file may hold ten thousand of them.
+    alike = sorted(known, key=lambda other: abs(len(other) - len(word)))[:MAX_COMPARED]
+    found = difflib.get_close_matches(
+        word[:60], [other for other in alike if len(other) <= 60], 1, 0.5 if len(word) < 4 else 0.6
+    )
     return f"did you mean {found[0]!r}?" if found else None
 
 

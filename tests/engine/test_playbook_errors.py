@@ -40,7 +40,7 @@ WHOLE = [
     ("version: 1\nvars: {A: '${B}', B: 1}\n", 2, 11, "vars.A", "B is set further down, in line 2", "move it above A"),
     ("version: 1\nsteps:\n  - do it\n", 3, 5, "steps[0]", "expected a step: a mapping with a name and a verb or a ladder, found 'do it'", None),
     ("version: 1\nsteps:\n  - command: x\n", 3, 5, "steps[0].name", "'name' is missing", "every step has a name of its own"),
-    ("version: 1\nsteps:\n  - {name: '', command: x}\n", 3, 12, "steps[0].name", "expected a name in one line, found ''", None),
+    ("version: 1\nsteps:\n  - {name: '', command: x}\n", 3, 12, "steps[0].name", "expected a name in one line of at most 200 characters, found ''", None),
     ("version: 1\nsteps:\n  - {name: [a], command: x}\n", 3, 12, "steps[0].name", "expected a text, found a list", None),
     ("version: 1\nsteps:\n  - name: a\n    command: x\n  - name: a\n    command: x\n", 5, 11, "steps[1].name", "a second step is called 'a', the first is in line 3", None),
     ("version: 1\nsteps:\n  - name: a\n    command: x\n    needs: [b]\n  - name: bb\n    command: x\n", 5, 13, "steps[0].needs[0]", "there is no step 'b'", "did you mean 'bb'?"),
@@ -200,6 +200,32 @@ def test_variables_that_double_from_line_to_line_are_refused() -> None:
     lines = "".join(f"  A{at}: '{f'${{A{at - 1}}}' * 10}'\n" for at in range(1, 20))
     error = refused(f"version: 1\nvars:\n  A0: xxxxxxxxxx\n{lines}steps: [{{name: s, command: x}}]\n")
     assert "8,388,608 characters" in error.message
+
+
+LONG = "n" * 100_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"version: 1\nsteps: [{{name: {LONG}, command: x}}]\n",
+        f"version: 1\n? {LONG}\n: x\n",
+        f"version: 1\nvars: {{? {LONG}- : x}}\n",
+        f"version: 1\nsteps: [{{name: s, ? {LONG} : x}}]\n",
+        f"version: 1\nsteps: [{{name: s, command: x, needs: [{LONG}]}}]\n",
+        f"version: 1\nsteps: [{{name: s, command: x, retry: {{on: {LONG}}}}}]\n",
+        f"version: 1\nsteps: [{{name: s, port: {LONG}}}]\n",
+        f"version: 1\nsteps: [{{name: s, port: '${{{LONG}}}'}}]\n",
+        f"version: 1\nsteps: [{{name: s, command: {{run: x, env: {{? {LONG} : []}}}}}}]\n",
+        "version: 1\nsteps:\n"
+        + "".join(f"  - {{name: s{n}, command: x, needs: s{(n + 1) % 5000}}}\n" for n in range(5000)),
+    ],
+    ids=range(10),
+)
+def test_a_message_stays_short_whatever_it_is_about(text: str) -> None:
+    error = refused(text)
+    assert len(str(error)) < 400
+    assert len(error.hint or "") < 600
 
 
 LINES = EXAMPLE.splitlines(keepends=True)

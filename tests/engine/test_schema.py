@@ -57,7 +57,7 @@ def test_the_example_of_the_contract_passes() -> None:
         "command: x\nretry: {on: [deadline, '${C:-unhealthy}'], jitter: 0.5}",
         "command: x\nchanged_when: {exit_code: 3}",
         "reads: true\nladder: [{http: a}, {http: b, degraded: false, name: b}, {without: none}]",
-        "ladder:\n  - port: 1\n  - {port: 2, when_failed: deadline, then: again}\n  - {without: x, when_failed: deadline}",
+        "ladder:\n- port: 1\n- {port: 2, when_failed: deadline, then: again}\n- {without: x, when_failed: deadline}",
     ],
 )
 def test_what_the_parser_reads_passes(body: str) -> None:

@@ -77,7 +77,7 @@ def test_an_unset_variable_comes_with_the_nearest_name_and_how_to_set_it() -> No
     with pytest.raises(ConfigError) as caught:
         Variables(VALUES).substitute("${PROT}")
     hint = caught.value.hint or ""
-    assert hint.startswith("did you mean ${PORT}? set it under vars, in the environment or with --set PROT=VALUE")
+    assert hint.startswith("did you mean PORT? set it under vars, in the environment or with --set PROT=VALUE")
     assert "${PROT:-VALUE}" in hint
     assert "$${PROT}" in hint
 
