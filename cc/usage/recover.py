@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,9 @@ LONGEST = 4 << 20
 
 DAMAGED = math.nan
 """Stands for a number that no count can be; `_count` refuses it."""
+
+
+_SPACE = re.compile(r"[ \t\r]*")
 
 
 def _integer(digits: str) -> int | float:
@@ -32,38 +36,51 @@ _decoder = json.JSONDecoder(strict=False, parse_int=_integer, parse_constant=lam
 def recover(line: bytes) -> tuple[tuple[Row, ...], str | None]:
     """The rows that this line holds, and of what kind the damage is by which something of it is lost, or None.
 
-    A record counts if it is whole and stands where records stand: at the start of the line or right after another
-    record, and it must end where the line ends or another record begins. An object *inside* a broken record does not.
+    The search goes from one `{"` to the next, and over whole objects at once: what is inside them is no record.
     """
     if len(line) > LONGEST:
         return (), "not_json"
     text = line.decode("utf-8", "replace")
     rows: list[Row] = []
     lost: str | None = None
-    at, chained = 0, True  # chained: a whole record ends here, or the line begins
+    at, chained = 0, True  # chained: the line begins here, or a record has just ended
     budget = 8 * len(text) + 4096
-    while 0 <= at < len(text) and budget > 0:
+    while at >= 0 and budget > 0:
         try:
             found, end = _decoder.raw_decode(text, at)
         except RecursionError:
             lost, end = "nested_too_deep", at + 1
             budget -= 4096
         except json.JSONDecodeError as error:
-            lost, end = lost or ("cut" if text[-1] != "}" else "not_json"), at + 1
+            lost, end = lost or ("not_json" if text.endswith("}") else "cut"), at + 1
             budget -= error.pos - at + 64
         else:
             budget -= end - at
-            tail = text[end:].lstrip()[:1] if end < len(text) else ""
-            if isinstance(found, dict) and (chained or tail in ("", "{")):
+            behind = _beyond_space(text, end)
+            after = text[behind : behind + 1]
+            if isinstance(found, dict) and (chained or _stands_alone(found, text[at - 1], after)):
                 rows.append(_row_of(found))
-                at, chained = _next(text, end), not tail or tail == "{"
-                if tail not in ("", "{"):
-                    lost = lost or "not_json"
+                chained = after == "{"
+                lost = lost or (None if chained or not after else "not_json")
+                at = _next(text, end)
                 continue
-            if not isinstance(found, dict) and chained:
-                lost = lost or "not_an_object"
+            lost = lost or ("not_json" if isinstance(found, dict) else "not_an_object")
         at, chained = _next(text, end), False
     return tuple(rows), lost or (None if at < 0 else "not_json")
+
+
+def _stands_alone(found: dict[str, Any], before: str, after: str) -> bool:
+    """Is an object behind a broken record a record of its own, and not one *inside* the broken one?
+
+    It ends where the line ends or another begins. Behind what may stand before a value it must name its session,
+    which nested messages don't; a splice in the middle of a string needs no such proof.
+    """
+    return after in ("", "{") and ("sessionId" in found or before not in ":,[")
+
+
+def _beyond_space(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
 
 
 def _next(text: str, start: int) -> int:

@@ -242,5 +242,5 @@ def _home_of_user() -> str:
 
 def _why(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "vanished while it was read"
+        return "vanished, or a link that leads nowhere"
     return (error.strerror or str(error)).lower()

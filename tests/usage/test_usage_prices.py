@@ -1,0 +1,133 @@
+"""Prices: what the client charges, names reduced by rule, and a user's own list."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cc.errors import ConfigError
+from cc.usage.prices import canonical, load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("claude-sonnet-4-20250514", "claude-sonnet-4"),
+        ("claude-sonnet-4-5-20250929[1m]", "claude-sonnet-4-5"),
+        ("claude-opus-4-1-20250805", "claude-opus-4-1"),
+        ("claude-3-5-haiku-latest", "claude-3-5-haiku"),
+        ("anthropic/claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("openrouter/anthropic/claude-opus-4.1", "claude-opus-4-1"),
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", "claude-3-5-sonnet"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5"),
+        ("global.anthropic.claude-opus-4-6-v1", "claude-opus-4-6"),
+        ("us-gov.anthropic.claude-3-haiku-20240307-v1:0:200k", "claude-3-haiku"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0[1m]", "claude-sonnet-4-5"),
+        (
+            "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-5-20251101-v1:0",
+            "claude-opus-4-5",
+        ),
+        ("claude-haiku-4-5@20251001", "claude-haiku-4-5"),
+        ("claude-opus-4-9", "claude-opus-4-9"),
+        ("gpt-5", "gpt-5"),
+    ],
+)
+def test_a_models_name_is_reduced_by_rule(model: str, name: str) -> None:
+    assert canonical(model) == name
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("claude-3-5-haiku-20241022", (0.8, 4, 1, 1.6, 0.08)),
+        ("claude-sonnet-4-20250514", (3, 15, 3.75, 6, 0.3)),
+        ("claude-sonnet-4-0", (3, 15, 3.75, 6, 0.3)),
+        ("claude-opus-4-20250514", (15, 75, 18.75, 30, 1.5)),
+        ("claude-opus-4-6", (5, 25, 6.25, 10, 0.5)),
+        ("claude-opus-5-5", (4, 20, 5, 8, 0.2)),
+        ("claude-sonnet-5", (2, 10, 2.5, 4, 0.2)),
+        ("claude-sonnet-5-5", (2, 10, 2.5, 4, 0.1)),
+        ("claude-haiku-4-5-20251001", (1, 5, 1.25, 2, 0.1)),
+    ],
+)
+def test_a_million_tokens_of_each_kind_cost_what_the_client_charges(model: str, expected: tuple[float, ...]) -> None:
+    rates = load()
+    for place, usd in enumerate(expected):
+        counts = tuple(10**6 if place == other else 0 for other in range(5))
+        assert rates.cost_pico(model, counts) == round(usd * 10**12)
+
+
+@pytest.mark.parametrize(
+    "model", ["claude-opus-4-9", "claude-opus", "claude-opus-4-6-turbo", "opus", "gpt-5", "", "unknown"]
+)
+def test_a_model_that_is_not_listed_has_no_price_however_it_begins(model: str) -> None:
+    assert load().cost_pico(model, (1, 0, 0, 0, 0)) is None
+
+
+def test_fast_mode_without_a_rate_of_its_own_is_unknown_and_not_the_ordinary_price() -> None:
+    assert load().cost_pico("claude-opus-5-5", (1, 0, 0, 0, 0), fast=True) is None
+
+
+def own(tmp_path: Path, document: Any) -> Path:
+    path = tmp_path / "prices.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def test_a_users_prices_replace_the_built_in_ones_model_by_model(tmp_path: Path) -> None:
+    rates = load(
+        own(
+            tmp_path,
+            {
+                "models": {
+                    "claude-opus-5-5": {"input": 1.5, "output": 2, "fast": {"input": 3, "output": 4}},
+                    "local": {"input": 0, "output": 0},
+                },
+                "aliases": {"my-proxy": "claude-haiku-4-5"},
+            },
+        )
+    )
+    assert rates.cost_pico("claude-opus-5-5", (10, 0, 0, 0, 0)) == 15_000_000
+    assert rates.cost_pico("claude-opus-5-5", (10, 0, 0, 0, 0), fast=True) == 30_000_000
+    assert rates.cost_pico("claude-opus-5-5", (10, 0, 0, 0, 1)) is None  # a rate that was not given is not guessed
+    assert rates.cost_pico("local", (10, 10, 0, 0, 0)) == 0
+    assert rates.cost_pico("my-proxy", (10, 0, 0, 0, 0)) == 10_000_000
+    assert rates.cost_pico("claude-haiku-4-5", (10, 0, 0, 0, 0)) == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        ("not json", None),
+        ("[" * 100_000, None),
+        ([1], None),
+        ({"models": []}, "models"),
+        ({"models": {"a": 5}}, "models.a"),
+        ({"models": {"a": {"inptu": 5}}}, "models.a"),
+        ({"models": {"a": {"input": "5"}}}, "models.a.input"),
+        ({"models": {"a": {"input": -5}}}, "models.a.input"),
+        ({"models": {"a": {"input": 10**9}}}, "models.a.input"),
+        ('{"models": {"a": {"input": NaN}}}', "models.a.input"),
+        ({"models": {"a": {"fast": {"output": True}}}}, "models.a.fast.output"),
+        ({"aliases": {"a": 5}}, "aliases.a"),
+    ],
+)
+def test_a_bad_list_of_prices_is_an_error_with_its_file_and_field(
+    document: Any, field: str | None, tmp_path: Path
+) -> None:
+    path = own(tmp_path, document)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert (caught.value.file, caught.value.field) == (str(path), field)
+
+
+def test_a_list_of_prices_that_is_not_there_or_far_too_long_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path / "absent.json")
+    with pytest.raises(ConfigError, match="too large"):
+        load(own(tmp_path, " " * (2 << 20)))

@@ -1,0 +1,232 @@
+"""Rows of a table, filters, and the words that ask for them: pure, in tables."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cc.errors import UsageError
+from cc.usage import prices, tally
+from cc.usage.model import GROUPINGS, Coverage, Reading, Totals, UsageQuery, rfc3339
+from cc.usage.query import begin_of, end_of, parse, parse_moment
+from cc.usage.request import UNKNOWN, Request
+
+PRICES = prices.load()
+BERLIN = ZoneInfo("Europe/Berlin")
+KATHMANDU = ZoneInfo("Asia/Kathmandu")  # a quarter of an hour beside the others
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=timezone.utc)
+
+
+def at(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def request(when: str | None = "2026-11-24T10:00:00+00:00", **more: Any) -> Request:
+    whole = Request(
+        "m", "r", "claude-opus-5-5", at(when) if when else None, "s", "-srv-app", 10, 5, 0, 0, 0, None, False, False
+    )
+    return whole._replace(**more)
+
+
+def keys(by: Any, *requests: Request, tz: Any = timezone.utc, names: dict[str, str] | None = None) -> list[str]:
+    return [row.key for row in tally.grouped(requests, by, PRICES, tz, names or {})]
+
+
+@pytest.mark.parametrize(
+    ("by", "tz", "when", "key"),
+    [
+        ("day", timezone.utc, "2026-11-24T22:59:59+00:00", "2026-11-24"),
+        ("day", BERLIN, "2026-11-24T22:59:59.999+00:00", "2026-11-24"),
+        ("day", BERLIN, "2026-11-24T23:00:00+00:00", "2026-11-25"),
+        ("day", BERLIN, "2026-10-25T00:30:00+00:00", "2026-10-25"),  # the night that has one hour more
+        ("day", KATHMANDU, "2026-11-24T18:14:59+00:00", "2026-11-24"),
+        ("day", KATHMANDU, "2026-11-24T18:15:00+00:00", "2026-11-25"),
+        ("day", timezone(timedelta(hours=-11)), "2026-11-24T10:00:00+00:00", "2026-11-23"),
+        ("week", timezone.utc, "2026-11-24T10:00:00+00:00", "2026-W48"),
+        ("week", timezone.utc, "2027-01-03T10:00:00+00:00", "2026-W53"),  # ISO: the week belongs to its Thursday
+        ("week", timezone.utc, "2026-01-05T10:00:00+00:00", "2026-W02"),
+        ("month", BERLIN, "2026-11-30T23:30:00+00:00", "2026-12"),
+        ("day", timezone.utc, "1970-01-01T00:00:00+00:00", "1970-01-01"),
+        ("day", timezone.utc, "2099-12-31T23:00:00+00:00", "2099-12-31"),
+        ("day", BERLIN, "9999-12-31T23:30:00+00:00", UNKNOWN),
+        ("day", timezone.utc, None, UNKNOWN),
+        ("week", timezone.utc, None, UNKNOWN),
+    ],
+)
+def test_keys_of_time(by: str, tz: Any, when: str | None, key: str) -> None:
+    assert keys(by, request(when), tz=tz) == [key]
+
+
+def test_times_ascend_and_the_unknown_comes_last() -> None:
+    moments = ["2026-11-24T10:00:00+00:00", None, "2026-11-23T10:00:00+00:00", "2026-12-01T10:00:00+00:00"]
+    assert keys("day", *map(request, moments)) == ["2026-11-23", "2026-11-24", "2026-12-01", UNKNOWN]
+
+
+def test_other_keys_are_sorted_by_cost_then_by_tokens_the_most_first() -> None:
+    requests = [
+        request(session="cheap"),
+        request(session="unpriced, many", model="claude-unheard-of", input_tokens=10**6),
+        request(session="dear", output_tokens=10**6),
+        request(session="unpriced, few", model="claude-unheard-of"),
+    ]
+    assert keys("session", *requests) == ["dear", "cheap", "unpriced, many", "unpriced, few"]
+
+
+def test_a_project_is_called_by_its_readable_name_and_two_folders_of_one_name_are_one() -> None:
+    requests = [request(), request(project="-other-root-app"), request(project="-nameless")]
+    names = {"-srv-app": "/srv/app", "-other-root-app": "/srv/app"}
+    assert keys("project", *requests, names=names) == ["/srv/app", "-nameless"]
+
+
+def test_rows_add_up_to_the_total_whatever_they_are_grouped_by() -> None:
+    requests = [
+        request(f"2026-{month:02}-{day:02}T10:00:00+00:00", model=model, session=str(day), cost_pico=cost, fast=fast)
+        for month in (1, 11)
+        for day in (1, 15)
+        for model in ("claude-opus-5-5", "claude-haiku-4-5-20251001", "claude-unheard-of")
+        for cost in (None, 123_456_789)
+        for fast in (False, True)
+    ]
+    total = tally.total(requests, PRICES)
+    for by in GROUPINGS:
+        rows = tally.grouped(requests, by, PRICES, None, {})
+        assert sum((row.totals for row in rows), Totals()) == total
+    assert total.messages == len(requests)
+    assert total.cost_unknown_models == (
+        "claude-haiku-4-5-20251001 (fast)",
+        "claude-opus-5-5 (fast)",
+        "claude-unheard-of",
+        "claude-unheard-of (fast)",
+    )
+
+
+def test_a_cost_that_is_unknown_in_part_is_null_and_what_is_known_stands_beside_it() -> None:
+    total = tally.total([request(), request(model="claude-unheard-of")], PRICES).as_dict()
+    assert total["cost_usd"] is None
+    assert total["cost_unknown_models"] == ["claude-unheard-of"]
+    assert total["cost_known_usd"] == (10 * 4 + 5 * 20) / 1e6
+
+
+def test_no_tokens_cost_nothing_whatever_the_model() -> None:
+    total = tally.total([request(model="claude-unheard-of", input_tokens=0, output_tokens=0)], PRICES)
+    assert (total.cost_usd, total.cost_unknown_models) == (0, ())
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, [0, 1, 2]),
+        ({"since": date(2026, 11, 24)}, [1]),
+        ({"until": date(2026, 11, 24)}, [0, 1]),
+        ({"since": date(2026, 11, 23), "until": date(2026, 11, 23)}, [0]),
+        ({"since": datetime(2026, 11, 24, 10, tzinfo=timezone.utc)}, [1]),
+        ({"since": datetime(2026, 11, 24, 10, 0, 1, tzinfo=timezone.utc)}, []),
+        ({"until": datetime(2026, 11, 24, 10, tzinfo=timezone.utc)}, [0, 1]),
+        ({"model": "claude-opus-5-5"}, [0]),
+        ({"model": "claude-haiku-4-5"}, [1]),
+        ({"model": "claude-haiku-4-5-20251001"}, [1]),
+        ({"model": "claude-haiku"}, []),
+        ({"model": "*haiku*"}, [1]),
+        ({"model": "claude-sonnet-4-5[1m]"}, [2]),
+        ({"project": "/srv/app"}, [0, 1]),
+        ({"project": "app"}, [0, 1]),
+        ({"project": "-srv-app"}, [0, 1]),
+        ({"project": "/srv/*"}, [0, 1]),
+        ({"project": "ap"}, []),
+        ({"project": UNKNOWN}, [2]),
+    ],
+)
+def test_filters(query: dict[str, Any], found: list[int]) -> None:
+    requests = [
+        request("2026-11-23T10:00:00+00:00"),
+        request(model="claude-haiku-4-5-20251001"),
+        request(None, model="claude-sonnet-4-5[1m]", project=UNKNOWN),
+    ]
+    chosen = tally.chosen(requests, UsageQuery(tz=timezone.utc, **query), {"-srv-app": "/srv/app"})
+    assert [requests.index(one) for one in chosen] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-24", date(2026, 11, 24)),
+        (" 2026-11-24 ", date(2026, 11, 24)),
+        ("2026-11-24T10:00:00Z", NOW),
+        ("2026-11-24T11:00:00+01:00", NOW),
+        ("2026-11-24T11:00", NOW),  # of the zone that was asked for
+        ("36h", NOW - timedelta(hours=36)),
+        ("0d", date(2026, 11, 24)),
+        ("7d", date(2026, 11, 17)),
+        ("2w", date(2026, 11, 10)),
+    ],
+)
+def test_moments(text: str, moment: date | datetime) -> None:
+    assert parse_moment(text, field="since", now=NOW, tz=BERLIN) == moment
+
+
+def test_a_day_begins_at_midnight_of_the_zone_also_when_the_clock_is_put_back() -> None:
+    day = date(2026, 10, 25)
+    assert end_of(day, BERLIN) - begin_of(day, BERLIN) == 25 * 3_600_000
+    assert begin_of(day, BERLIN) == at("2026-10-24T22:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("field", "word"),
+    [
+        ("since", "yesterday"),
+        ("since", "7"),
+        ("until", "2026-13-01"),
+        ("until", "999999w"),
+        ("since", "2026-11-24T25:00:00Z"),
+        ("by", "hour"),
+        ("source", "file"),
+        ("tz", "Europe/Nowhere"),
+        ("tz", "../../etc/passwd"),
+        ("tz", "Europe"),
+    ],
+)
+def test_a_bad_word_is_an_error_that_names_its_field_and_says_what_to_type(field: str, word: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(**{field: word}, now=NOW)  # type: ignore[arg-type]
+    assert caught.value.field == field
+    assert word in caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+def test_since_after_until_is_an_error_and_the_same_day_is_not() -> None:
+    assert parse(since="2026-11-24", until="2026-11-24", now=NOW).since == date(2026, 11, 24)
+    with pytest.raises(UsageError, match="later than"):
+        parse(since="2026-11-25", until="2026-11-24", now=NOW)
+
+
+def test_words_not_given_are_the_defaults() -> None:
+    assert parse(by="", since=None, until="", model="", source=None, tz="local") == UsageQuery()
+
+
+def test_the_extremes_of_the_calendar_are_moments_too() -> None:
+    for zone in (BERLIN, timezone.utc, None):
+        assert begin_of(date.min, zone) < begin_of(date(1970, 1, 2), zone) < end_of(date.max, zone)
+
+
+def test_a_reading_is_the_document_of_the_contract() -> None:
+    total = Totals(2, 203, 83, 400, 6000, Decimal("0.005972"))
+    reading = Reading("files", rfc3339(NOW), False, "no store", Coverage(files=1, lines=29), total, "day")
+    document = reading.as_dict()
+    assert {"source", "as_of", "stale", "reason", "coverage", "total", "by", "rows"} <= set(document)
+    assert {"files", "lines", "skipped_lines", "first", "last"} <= set(document["coverage"])
+    assert document["as_of"] == "2026-11-24T10:00:00Z"
+    assert document["total"] == {
+        "messages": 2,
+        "input_tokens": 203,
+        "output_tokens": 83,
+        "cache_creation_tokens": 400,
+        "cache_read_tokens": 6000,
+        "cost_usd": 0.005972,
+        "cost_unknown_models": [],
+        "cost_known_usd": 0.005972,
+    }
