@@ -146,7 +146,10 @@ class ClickHouse:
 
 def without_password(url: str) -> str:
     """The URL as it may be shown: no user, no password, no query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 

@@ -84,7 +84,8 @@ def read(places: tuple[Path, ...]) -> Transcripts:
         requests = reader.ledger.settle()
     count = reader.count
     skipped = dict(sorted(count.skipped.items()))
-    return Transcripts(requests, reader.names.found, files, count.lines, skipped, tuple(unreadable))
+    named = tuple((_shown(path), why) for path, why in unreadable)
+    return Transcripts(requests, reader.names.found, files, count.lines, skipped, named)
 
 
 class _Reader:
@@ -157,7 +158,7 @@ def _session_files(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) 
         for path in sorted(found):
             parts = os.path.relpath(path, base).split(os.sep)
             session = parts[parts.index("subagents") - 1] if "subagents" in parts[1:] else parts[-1][: -len(SUFFIX)]
-            yield (parts[0] if len(parts) > 1 else UNKNOWN), session, path
+            yield (_shown(parts[0]) if len(parts) > 1 else UNKNOWN), _shown(session), path
 
 
 def _listed(
@@ -238,6 +239,11 @@ def _home_of_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return ""
+
+
+def _shown(path: str) -> str:
+    """A path that can be written out: bytes of it that are no UTF-8 become a replacement character."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _why(error: OSError) -> str:

@@ -17,7 +17,7 @@ class Server:
     """What it answers is `reply`, called with the handler: `say`, or anything worse. `asked` is what came."""
 
     def __init__(self) -> None:
-        self.reply: Callable[[BaseHTTPRequestHandler], None] = say(500, b"nobody told me what to answer")
+        self.reply: Callable[[BaseHTTPRequestHandler], object] = say(500, b"nobody told me what to answer")
         self.asked: list[tuple[str, dict[str, str], bytes]] = []
         self.over = threading.Event()
         outer = self
@@ -44,7 +44,7 @@ class Server:
         self._server.server_close()
 
 
-def say(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+def say(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], object]:
     """An ordinary answer."""
 
     def reply(handler: BaseHTTPRequestHandler) -> None:
