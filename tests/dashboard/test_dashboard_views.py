@@ -248,6 +248,20 @@ def test_the_coverage_is_one_line(coverage: Coverage, said: str) -> None:
     assert views.coverage_text(coverage, timezone.utc) == said
 
 
+def test_days_are_those_of_the_zone_that_was_asked_for() -> None:
+    late = "2026-11-23T23:30:00Z"
+    east = timezone(timedelta(hours=1))
+    assert views.coverage_text(Coverage(first=late, last=late), east).endswith("24 Nov 2026")
+    assert views.coverage_text(Coverage(first=late, last=late), timezone.utc).endswith("23 Nov 2026")
+    one = reading(Row("2026-11-24", totals()))
+    since = datetime(2026, 11, 23, 23, 30, tzinfo=timezone.utc)
+    shown = views.page(
+        views.Readings(one, one, one), UsageQuery(since=since, tz=east), {"since": "x"}, Identity("p"), now=NOW
+    )
+    assert shown.chart is not None
+    assert len(shown.chart.bars) == 1
+
+
 @pytest.mark.parametrize(
     ("source", "files", "label"),
     [
