@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 SEAM = "CC_SEAM"  # in the environment of all that a `run` starts: its call, inside the calls that it is part of
 _AT_DIRECTORY, _AT_EXEC = 1, 2
 _REPORT = struct.Struct("=BiH")  # stage, errno, which of the candidates
-_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+_REST = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, *range(1, 32)}))
+_CHANGEABLE = (*range(1, 32), *(number for number in _REST if signal.getsignal(number) is signal.SIG_IGN))
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,14 +39,16 @@ class Launch:
     candidates: tuple[bytes, ...]  # the files to try, in order, as execvp(3) does
     searched: bytes  # PATH, or empty if argv[0] has a slash
     directory: bytes | None
+    changed: tuple[int, ...]  # signals that don't have their default action here
 
-    def become(self, report: int) -> NoReturn:
+    def become(self, report: int, not_inherited: tuple[int, ...]) -> NoReturn:
         """In the forked child: turn into the program, or write why not to `report` and end."""
         stage, error, which = _AT_DIRECTORY, errno.EINVAL, 0
         try:
-            for number in _SIGNALS:  # handlers go with exec by themselves, ignored ones and sh's own SIG_IGN don't
-                _reset(number)
-            _close_on_exec()
+            for number in self.changed:  # exec takes handlers away, and not before signals are let in; nor SIG_IGN ever
+                signal.signal(number, signal.SIG_DFL)
+            for number in not_inherited:
+                _close_on_exec(number)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             if self.directory is not None:
                 os.chdir(self.directory)
@@ -114,7 +117,9 @@ def prepare(command: Command, *, add: dict[str, str | None], stand_in: StandIn |
         candidates = tuple(os.path.join(entry or b".", argv[0]) for entry in searched.split(b":"))
     if stand_in is not None and stand_in.program is not None:
         candidates = (os.fsencode(stand_in.program),)
-    return Launch(command, argv, encoded, candidates, searched, directory)
+    # found here and not in the child, where each page that is touched costs a copy; sh itself ignores SIGHUP there
+    changed = [number for number in _CHANGEABLE if signal.getsignal(number) not in (signal.SIG_DFL, None)]
+    return Launch(command, argv, encoded, candidates, searched, directory, (*changed, signal.SIGHUP))
 
 
 def _environment(command: Command, add: dict[str, str | None]) -> dict[str, str]:
@@ -130,26 +135,25 @@ def _environment(command: Command, add: dict[str, str | None]) -> dict[str, str]
     return environment
 
 
-def _close_on_exec() -> None:
-    """Python's own descriptors are so already; what our parent or a C library left open is not."""
+def inheritable() -> tuple[int, ...]:
+    """Descriptors above 2 that would survive exec: what our own parent or a C library left open, none of Python's.
+    Asked just before the fork: listing them in the child costs 4 % of a whole call in copied pages."""
     try:
-        numbers = os.listdir("/dev/fd")
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:
-        numbers = [str(number) for number in range(3, 256)]
-    for number in numbers:
-        if int(number) > 2:
-            _no_inheritance(int(number))
+        numbers = list(range(256))
+    return tuple(number for number in numbers if number > 2 and _survives_exec(number))
 
 
-def _no_inheritance(number: int) -> None:
+def _close_on_exec(number: int) -> None:
     try:
         os.set_inheritable(number, False)
     except OSError:
-        pass  # the descriptor of the listing itself
+        pass  # another thread closed it meanwhile
 
 
-def _reset(number: int) -> None:
+def _survives_exec(number: int) -> bool:
     try:
-        signal.signal(number, signal.SIG_DFL)
-    except (OSError, ValueError):
-        pass  # the C library's own
+        return os.get_inheritable(number)
+    except OSError:
+        return False  # the descriptor of the listing itself
