@@ -165,6 +165,10 @@ def test_with_changed_when_unless_is_only_a_guard(host: Host, context: Context, 
     (tmp_path / "logdir/a.old").touch()
     assert ensure(host, context, *prune, **args).status is Status.CHANGED
     assert ensure(host, context, *prune, **args).status is Status.OK
+    action = command.VERB.make(host, {"run": prune, **args})
+    for old, status in (("b.old", Status.CHANGED), (".", Status.OK), ("c.old", Status.CHANGED)):
+        (tmp_path / "logdir" / old).touch()
+        assert run_action(action, context).status is status
     with pytest.raises(NonZeroExit):
         ensure(host, context, "false", **args)
 

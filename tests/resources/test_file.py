@@ -150,7 +150,8 @@ def test_absent_removes_a_link_and_never_what_it_points_to(host: Host, context: 
     (tmp_path / "target/kept").write_text("x")
     (tmp_path / "link").symlink_to("target")
     (tmp_path / "nowhere").symlink_to("nothing")
-    for name in ("link", "nowhere"):
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("link", "nowhere", "loop"):
         assert ensure(host, context, path=name, state="absent", force=True).status is Status.CHANGED
         assert not os.path.lexists(tmp_path / name)
     assert (tmp_path / "target/kept").read_text() == "x"

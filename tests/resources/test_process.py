@@ -276,6 +276,24 @@ def test_what_a_dead_leader_left_behind_is_stopped_too(host: Host, context: Cont
     assert find_ours(host.owner) == ()
 
 
+def test_the_mark_finds_what_left_group_session_and_parent(
+    host: Host, context: Context, eventually: Eventually
+) -> None:
+    found = start(host, context, "sh", "-c", "(setsid sleep 1000 &); exec sleep 1000")
+    assert eventually(lambda: len(find_ours(host.owner, "web")) == 2)
+    assert stop_group(found, grace=RETURNED, context=context).count == 2
+    assert find_ours(host.owner) == ()
+
+
+def test_with_its_leader_dead_the_mark_alone_finds_them(host: Host, context: Context, eventually: Eventually) -> None:
+    found = start(host, context, "sh", "-c", "(setsid sleep 1000 &); exec sleep 1000")
+    assert eventually(lambda: len(find_ours(host.owner, "web")) == 2)
+    os.kill(found.pid, signal.SIGKILL)
+    assert eventually(lambda: not is_alive(found))
+    assert stop_group(found, grace=RETURNED, context=context).count == 0
+    assert stop_group(found, grace=RETURNED, context=context, marked=mark(host.owner, "web")).count == 1
+
+
 def test_a_stopped_process_is_woken_to_end_well_and_killed_if_it_does_not(
     host: Host, context: Context, eventually: Eventually
 ) -> None:
