@@ -1,4 +1,4 @@
-"""The commands: parse, call, report, exit code; nothing else. Each is an Invoke task and a word of `context-cleaner`."""
+"""The commands: parse, call, report, exit code; nothing else. Each is a task of Invoke, a word of `context-cleaner`."""
 
 from __future__ import annotations
 
@@ -138,5 +138,3 @@ def play(options: Options, file, tags=None, start_at=None, set=None):  # type: i
 
     given = tuple(set or ())
     perform("play", options, lambda session: operate(session, file, tags=tags, start_at=start_at, given=given))
-
-

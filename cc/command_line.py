@@ -93,6 +93,7 @@ Body = Callable[[Session], "Answer | Recap"]
 
 def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> NoReturn:
     """Run one command and end the process with its code. `reads`: it changes nothing, so Ctrl-C may end it at once."""
+    _fill_closed_streams()
     people = sys.stderr if options.json else sys.stdout
     code = 1
     try:
@@ -109,7 +110,6 @@ def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: 
     colour = wants_colour(people, os.environ, refused=options.no_color)
     console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
     try:
-        _fill_closed_descriptors()
         session = Session(name, options, load(os.environ), console)
         with _signals(session.cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
             came = body(session)
@@ -140,13 +140,15 @@ def _bug(error: Exception) -> CcError:
     return CcError(f"a bug in cc: {type(error).__name__}: {error} ({where})", hint=f"please report it with {file.name}")
 
 
-def _fill_closed_descriptors() -> None:
+def _fill_closed_streams() -> None:
     """With stdin, stdout or stderr closed, the next file opened would take its number and get our output."""
-    for descriptor in (0, 1, 2):
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, "r" if descriptor == 0 else "w", closefd=False))
 
 
 def _print_recap(recap: Recap, session: Session) -> int:

@@ -65,7 +65,7 @@ class AttemptFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RungFailed(Event):
-    """A rung was given up. `next_rung` is the one tried now, None if the ladder ends here; `gives_up`: it is a `without`."""
+    """A rung was given up. `next_rung` is tried now, None if the ladder ends here; `gives_up`: that is a `without`."""
 
     kind: ClassVar[str] = "rung_failed"
     step: str

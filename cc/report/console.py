@@ -8,6 +8,7 @@ skipped  collector                   requires 'clickhouse', which was skipped
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from cc.engine.outcome import NamedOutcome, Outcome, Recap, Status
 
 COLOURS = {"ok": "32", "changed": "33", "skipped": "36", "failed": "31", "degraded": "35", "hint": "1"}
 EVIDENCE_LINES = 10
+ESCAPES = re.compile("\x1b\\[[0-9;]*m")
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str], *, refused: bool) -> bool:
@@ -82,7 +84,8 @@ class Console:
             word += f", stopped by {'the deadline' if recap.stopped == 'deadline' else recap.stopped}"
         if self._quiet and status in ("ok", "changed") and not recap.degraded and not recap.stopped:
             return
-        self._write(f"\n{recap.command}: {word}   {counts}   {recap.duration_s:.2f} s")
+        self._write("")
+        self._paragraph(f"{recap.command}: {word}", f"{counts}   {recap.duration_s:.2f} s", gap="   ")
         told = set()
         for step in recap.steps:
             if step.outcome.degraded or step.outcome.status is Status.FAILED:
@@ -90,30 +93,32 @@ class Console:
                 told.add(step.name)
         for fallback in recap.fallbacks:
             if fallback.what not in told:
-                self._write(f"  {'fallback':9} {fallback.what}, rung {fallback.rung}: {fallback.reason}")
+                self._paragraph(f"  {'fallback':9}", f"{fallback.what}, rung {fallback.rung}: {fallback.reason}")
         for warning in recap.warnings:
-            self._write(f"  {'warning':9} {warning}")
+            self._paragraph(f"  {'warning':9}", warning)
 
     def _trouble(self, step: NamedOutcome) -> None:
         word = "failed" if step.outcome.status is Status.FAILED else "degraded"
-        self._write(f"  {self._paint(word, f'{word:9}')} {step.name}: {step.outcome.reason}")
+        self._paragraph(f"  {self._paint(word, f'{word:9}')}", f"{step.name}: {step.outcome.reason}")
         if step.outcome.hint:
-            self._write(f"  {'':9} -> {self._paint('hint', step.outcome.hint)}")
+            self._paragraph(f"  {'':9}", f"-> {self._paint('hint', step.outcome.hint)}")
 
     def _line(self, word: str, name: str, seconds: float | None, text: str) -> None:
         took = f"{seconds:6.2f} s" if seconds is not None else " " * 8
-        head = f"{self._paint(word, f'{word:8}')} {name:{self._names}} {took}"
         first, _, rest = text.partition("\n")
-        room = None if self._width is None else self._width - (8 + 1 + self._names + 1 + 8 + 2)
-        if room is None or len(first) <= room:
-            self._write(f"{head}  {first}".rstrip())
-        else:
-            self._write(head.rstrip())
-            indent = "    " if (self._width or 0) > 40 else " "
-            width = max(self._width or 0, 10)
-            self._write(textwrap.fill(first, width, initial_indent=indent, subsequent_indent=indent))
+        self._paragraph(f"{self._paint(word, f'{word:8}')} {name:{self._names}} {took}", first, gap="  ")
         if rest and self._verbose:
             self._write(textwrap.indent(rest, "    "))
+
+    def _paragraph(self, head: str, text: str, *, gap: str = " ") -> None:
+        """Head and text on one line where they fit; else the text below it, broken at the terminal's width."""
+        line = f"{head}{gap}{text}".rstrip()
+        if self._width is None or len(ESCAPES.sub("", line)) <= self._width:
+            self._write(line)
+            return
+        indent = "    " if self._width > 40 else " "
+        self._write(head.rstrip())
+        self._write(textwrap.fill(text, max(self._width, 10), initial_indent=indent, subsequent_indent=indent))
 
     def _paint(self, word: str, text: str) -> str:
         code = COLOURS.get(word)

@@ -120,8 +120,8 @@ class Up:
         self.name = "docker compose"
 
     def probe(self, context: Context) -> Probe:
+        hashes = self._compose.hashes()  # first: that docker or compose is missing explains more than a silent engine
         by_service = self._own()
-        hashes = self._compose.hashes()
         wanted = self._wanted or tuple(hashes)
         for service in wanted:
             if service not in hashes:

@@ -123,7 +123,10 @@ def take_lock(state: StateDir, command: str, context: Context, *, timeout: float
         if not _flock(descriptor):
             holder = _holder(descriptor)
             got = wait_for(
-                context, f"the other run to end ({_describe(holder)})", lambda: _flock(descriptor) or None, within=timeout
+                context,
+                f"the other run to end ({_describe(holder)})",
+                lambda: _flock(descriptor) or None,
+                within=timeout,
             )
             if got is None:
                 raise LockHeldError(

@@ -18,7 +18,7 @@ from cc import __version__
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
 from cc.engine.waiting import wait_for
-from cc.errors import Failure, ToolMissing
+from cc.errors import CommandFailure, Failure, Interrupted, ToolMissing
 from cc.resources import http, port
 from cc.resources.host import Host, Verb
 from cc.resources.process import write_pidfile
@@ -31,6 +31,7 @@ SERVICE = "context-cleaner-dashboard"
 START_S = 15.0
 STOP_S = 10.0
 ANSWER_S = 2.0
+ASK_S = 10.0
 SETTINGS = (
     "CC_HOME", "CC_PROJECT", "CC_CLICKHOUSE_URL", "CC_CLICKHOUSE_USER", "CC_CLICKHOUSE_PORT", "CLAUDE_CONFIG_DIR",
     "CC_VERSION",
@@ -69,14 +70,27 @@ class Running:
 
 
 def find_dashboard(host: Host) -> Running | None:
-    """The dashboard of this project that runs, None if none does. Known by its mark: no file needs to be there."""
+    """The dashboard of this project that runs, None if none does. Known by its mark: no file needs to be there.
+
+    The leader of its session is the server itself. Its workers outlive its death by a while, and answer: they are not
+    a dashboard that runs, only what is left of one.
+    """
     for identity in find_ours(host.owner, NAME):
+        if not _leads(identity.pid):
+            continue
         told = _environment_of(identity)
         address, colon, number = told.get("CC_DASHBOARD_BOUND", "").rpartition(":")
         if colon and number.isdecimal():
             server = told.get("CC_DASHBOARD_SERVER", "")
             return Running(identity, address, int(number), server, {key: told.get(key, "") for key in SETTINGS})
     return None
+
+
+def _leads(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except OSError:
+        return False
 
 
 def _environment_of(identity: Identity) -> dict[str, str]:
@@ -99,6 +113,7 @@ class Dashboard:
         first, last = args["ports"]
         self._ports = range(first, last + 1)
         self._within: float = args.get("within") or START_S
+        self._chosen = self._server
         self._replace = find_dashboard(host) if again else None
         self._wanted = {key: host.environ.get(key, "") for key in SETTINGS} | {"CC_VERSION": __version__}
         self.name = {"gunicorn": "gunicorn", "flask": "flask's own server", "any": "another port"}[self._server]
@@ -128,15 +143,12 @@ class Dashboard:
         )
 
     def check(self, context: Context, before: Probe) -> None:
-        if self._chosen_server() == "gunicorn" and not _has_gunicorn():
-            raise ToolMissing("gunicorn is not installed", hint=f"{sys.executable} -m pip install gunicorn")
+        missing = None if self._server == "flask" else _no_gunicorn(self._host)
+        if missing is not None and self._server == "gunicorn":
+            raise missing
+        self._chosen = "flask" if self._server == "flask" or missing is not None else "gunicorn"
         running = find_dashboard(self._host)
         self._choose_port(frozenset() if running is None else frozenset({running.port}))
-
-    def _chosen_server(self) -> str:
-        if self._server != "any":
-            return self._server
-        return "gunicorn" if _has_gunicorn() else "flask"
 
     def _choose_port(self, own: frozenset[int] = frozenset()) -> int:
         """The first port that is free or our own. Raises Failure port_in_use that names who holds them."""
@@ -153,7 +165,7 @@ class Dashboard:
 
     def act(self, context: Context, before: Probe) -> Acted:
         _stop_all(self._host, context)
-        number, server = self._choose_port(), self._chosen_server()
+        number, server = self._choose_port(), self._chosen
         bound = f"{self._address}:{number}"
         log = os.path.join(self._host.log_dir, "dashboard.log")
         command = Command(
@@ -236,10 +248,16 @@ def _pidfile(host: Host) -> str:
     return os.path.join(host.run_dir, f"{NAME}.pid")
 
 
-def _has_gunicorn() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("gunicorn") is not None
+def _no_gunicorn(host: Host) -> Failure | None:
+    """None if gunicorn runs here; else what keeps it. Asked of gunicorn itself: an installation may be broken."""
+    try:
+        host.shell.run(Command((sys.executable, "-m", "gunicorn", "--version"), env=host.environ, deadline=ASK_S))
+    except Interrupted:
+        raise
+    except CommandFailure as failure:
+        hint = f"{sys.executable} -m pip install gunicorn"
+        return ToolMissing("gunicorn is not installed", hint=hint, evidence=failure.evidence)
+    return None
 
 
 def _argv(server: str, address: str, number: int) -> tuple[str, ...]:

@@ -15,14 +15,19 @@ from cc.usage.reader import Sources
 def sources(settings: Settings, environ: Mapping[str, str]) -> Sources:
     """The sources of these settings. The password is read now: it may appear or change while a dashboard runs."""
     state = StateDir(settings.home, settings.project)
-    urls = settings.clickhouse_urls or (f"http://127.0.0.1:{settings.clickhouse_port}",)
+    password = settings.clickhouse_password or _stored(state.password)
     given = {"CLAUDE_CONFIG_DIR": settings.claude_config_dir} if settings.claude_config_dir else {}
     return Sources(
         roots=transcripts.roots({**environ, **given}),
-        clickhouse=ClickHouse(urls, settings.clickhouse_user, settings.clickhouse_password or _stored(state.password)),
+        clickhouse=ClickHouse(store_urls(settings), settings.clickhouse_user, password),
         cache_dir=Path(state.cache),
         prices=_own_prices(settings),
     )
+
+
+def store_urls(settings: Settings) -> tuple[str, ...]:
+    """The stores to ask in turn: those that were set, else this stack's own container."""
+    return settings.clickhouse_urls or (f"http://127.0.0.1:{settings.clickhouse_port}",)
 
 
 def _stored(path: str) -> str | None:
