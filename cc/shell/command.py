@@ -71,7 +71,7 @@ class Result:
     stderr_bytes: int = 0
     undecodable: bool = False  # some of the output was not UTF-8
     left_out: int = 0  # bytes that are in neither stdout nor stderr: do not parse what is not whole
-    left_behind: tuple[str, ...] = ()  # "PID NAME" of processes that outlived the command and were ended
+    left_behind: tuple[str, ...] = ()  # "PID NAME" of what outlived the command and was ended; "(alive)": could not be
 
     def __bool__(self) -> bool:
         return self.exit_code == 0

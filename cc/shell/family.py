@@ -3,8 +3,9 @@
 A double fork leaves the group, the session and the parent, and keeps the environment; `env -i` loses the mark and
 keeps the session or the parent. Known members stay known, so that a child whose parent just died is still found.
 Tried: psutil's tree (1.3 ms and 29 ms of import; misses double forks); a subreaper (misses nothing, can't tell commands
-that run at the same time apart, and takes orphans from whoever else expects them). Linux; elsewhere environments are
-unreadable, and the process group is all there is. Imports the standard library and cc.shell.identity only.
+that run at the same time apart, and takes orphans from whoever else expects them). On macOS environments are
+unreadable: group and parents are all there is, and a double fork into another session is not found. Imports the
+standard library and cc.shell.identity only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from cc.shell.identity import Stat, read_stat
+from cc.shell.identity import LINUX, Stat, pids, read_stat, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,14 +30,13 @@ class Family:
         self._leader = leader
         self._mark = mark.encode()
         self._known: set[tuple[int, int]] = set()
-        self._untouchable: set[int] = set()  # setuid: not ours to end, and no use waiting for
 
     def session(self) -> list[Stat]:
         """Who lives in the command's own session. Cheap, as every command that ends well pays for it: one system call
         for each process that is younger than the command, and no file but the number of the youngest."""
-        if sys.platform != "linux":
+        if not LINUX:
             return self._group()
-        found = []
+        found: list[Stat] = []
         for pid in _since(self._leader):
             try:
                 if os.getsid(pid) != self._leader:
@@ -50,12 +50,10 @@ class Family:
 
     def everyone(self) -> list[Stat]:
         """Who lives of all that the command started, whichever session it fled to."""
-        if sys.platform != "linux":
-            return self._group()
-        table = {stat.pid: stat for stat in map(read_stat, _pids()) if stat is not None}
-        members = {pid for pid, stat in table.items() if self._is_member(stat)}
+        everybody = {stat.pid: stat for stat in table()}
+        members = {pid for pid, stat in everybody.items() if self._is_member(stat)}
         children: dict[int, list[int]] = {}
-        for stat in table.values():
+        for stat in everybody.values():
             children.setdefault(stat.parent, []).append(stat.pid)
         waiting = [self._leader, *members]
         while waiting:
@@ -63,9 +61,9 @@ class Family:
                 if child not in members:
                     members.add(child)
                     waiting.append(child)
-        alive = [table[pid] for pid in sorted(members) if pid in table and not table[pid].dead and pid != os.getpid()]
+        alive = [everybody[pid] for pid in sorted(members) if not everybody[pid].dead and pid != os.getpid()]
         self._known.update((stat.pid, stat.start_time) for stat in alive)
-        return [stat for stat in alive if stat.pid not in self._untouchable]
+        return alive
 
     def signal(self, number: int, members: list[Stat]) -> None:
         """Once to each: by group where it is the command's group, one by one where it is not."""
@@ -74,8 +72,8 @@ class Family:
                 os.killpg(self._leader, number)
             except ProcessLookupError:
                 pass
-            except PermissionError:  # on Linux only when no member at all could be signalled
-                self._untouchable.update(stat.pid for stat in members if stat.group == self._leader)
+            except PermissionError:
+                pass  # not one of them may be signalled: they run as somebody else, and are named in the end
         for stat in members:
             if stat.group != self._leader:
                 self._signal_one(stat, number)
@@ -92,10 +90,8 @@ class Family:
                     os.close(handle)
             else:
                 os.kill(stat.pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):
             pass
-        except PermissionError:
-            self._untouchable.add(stat.pid)
 
     def _is_member(self, stat: Stat) -> bool:
         if self._leader in (stat.session, stat.group):
@@ -111,9 +107,11 @@ class Family:
     def _group(self) -> list[Stat]:
         try:
             os.killpg(self._leader, 0)
-        except OSError:
+        except ProcessLookupError:
             return []
-        return [Stat(self._leader, "", "", 0, self._leader, self._leader, 0)]
+        except PermissionError:
+            pass  # macOS says so of a group of zombies, too
+        return [stat for stat in table() if stat.group == self._leader and not stat.dead]
 
 
 def _since(leader: int) -> Sequence[int]:
@@ -122,11 +120,7 @@ def _since(leader: int) -> Sequence[int]:
         with open("/proc/sys/kernel/ns_last_pid", "rb") as file:
             youngest = int(file.read())
     except (OSError, ValueError):  # a kernel without checkpoints
-        return _pids()
+        return pids()
     if leader <= youngest <= leader + FEW:
         return range(leader + 1, youngest + 1)
-    return _pids()  # numbers have gone round, or it ran beside a busy machine
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+    return pids()  # numbers have gone round, or it ran beside a busy machine

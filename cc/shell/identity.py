@@ -7,9 +7,12 @@ seconds since 1970 as `ps` tells them. Only ever compared with another one of th
 from __future__ import annotations
 
 import calendar
+import os
 import sys
 import time
 from dataclasses import dataclass
+
+LINUX: bool = sys.platform == "linux"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,9 @@ class Stat:
 
 
 def read_stat(pid: int) -> Stat | None:
-    """A process as Linux tells it, or None if there is none of that pid."""
+    """A process as the system tells it, or None if there is none of that pid."""
+    if not LINUX:
+        return next(iter(_ask_ps("-p", str(pid))), None)
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             line = file.read().decode(errors="replace")
@@ -44,20 +49,22 @@ def read_stat(pid: int) -> Stat | None:
     return Stat(pid, name, fields[0], parent, group, session, int(fields[19]))
 
 
+def table() -> list[Stat]:
+    """Every process that we may see."""
+    if not LINUX:
+        return _ask_ps("-A")
+    return [stat for stat in map(read_stat, pids()) if stat is not None]
+
+
+def pids() -> list[int]:
+    """The numbers of all processes; Linux only."""
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
 def start_time(pid: int) -> int | None:
     """When the process started, as a number to compare; None if no process of that pid lives (a zombie doesn't)."""
-    if sys.platform != "linux":
-        return _start_time_by_ps(pid)
     stat = read_stat(pid)
     return None if stat is None or stat.dead else stat.start_time
-
-
-def read_start_time(pid: int) -> int | None:
-    """The same of a child of ours that may be a zombie by now."""
-    if sys.platform != "linux":
-        return _start_time_by_ps(pid)
-    stat = read_stat(pid)
-    return None if stat is None else stat.start_time
 
 
 def is_alive(pid: int, started: int) -> bool:
@@ -65,23 +72,25 @@ def is_alive(pid: int, started: int) -> bool:
     return start_time(pid) == started
 
 
-def _start_time_by_ps(pid: int) -> int | None:
+def _ask_ps(*which: str) -> list[Stat]:
+    """Where there is no /proc. It has no portable word for sessions: the group stands for it."""
     import subprocess  # not through the seam: the seam itself asks
 
     try:
         answer = subprocess.run(
-            ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
+            ["/bin/ps", *which, "-o", "pid=,ppid=,pgid=,stat=,lstart=,comm="],
             capture_output=True,
             env={"LC_ALL": "C", "TZ": "UTC"},
             timeout=5,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    state, _, started = answer.stdout.decode(errors="replace").strip().partition(" ")
-    if not started or state.startswith("Z"):
-        return None
-    try:
-        return calendar.timegm(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y"))
-    except ValueError:
-        return None
+        return []
+    rows = (line.split(None, 9) for line in answer.stdout.decode(errors="replace").splitlines())
+    return [_from_ps(row) for row in rows if len(row) == 10]
+
+
+def _from_ps(row: list[str]) -> Stat:
+    pid, parent, group = map(int, row[:3])
+    started = calendar.timegm(time.strptime(" ".join(row[4:9]), "%a %b %d %H:%M:%S %Y"))
+    return Stat(pid, row[9].rpartition("/")[2], row[3][0], parent, group, group, started)

@@ -15,13 +15,13 @@ cc.clock and cc.shell.
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import os
 import signal
-import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cc.clock import Cancel, Clock, SystemClock
@@ -31,10 +31,11 @@ from cc.shell.child import Child
 from cc.shell.command import Command, Result
 from cc.shell.conversation import Conversation, Ending, Streams
 from cc.shell.family import Family
-from cc.shell.identity import read_start_time
+from cc.shell.identity import read_stat
 from cc.shell.launch import SEAM, Launch, inheritable, prepare
 from cc.shell.mask import Mask
 from cc.shell.output import Output
+from cc.shell.surroundings import fill_standard_descriptors, learn_exit_codes, signals_held
 from cc.shell.watch import Watch
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from cc.shell.watch import Verdict
 
 _HANDED_OVER = 10_000  # no exit code: tells sh's threads that there is nothing left to wait for
-_HANDLED = frozenset(  # those that programs have handlers for; holding all 64 costs 0.1 ms
-    getattr(signal, f"SIG{name}")
-    for name in ("INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "ALRM", "PROF", "CHLD", "WINCH", "TSTP", "CONT")
+_SH_DESCRIPTORS = frozenset(
+    [f"_{stream}_child_fd" for stream in ("stdin", "stdout", "stderr")]
+    + [f"{pipe}_pipe_{end}" for pipe in ("session", "exc") for end in ("read", "write")]
 )
 
 
@@ -77,7 +78,7 @@ class SystemShell:
         faults: Faults | None = None,
         marker: tuple[str, str] | None = None,
     ) -> None:
-        _learn_exit_codes()
+        learn_exit_codes()
         self._cancel = cancel
         self._clock = clock or SystemClock()
         self._faults = faults
@@ -120,16 +121,16 @@ class SystemShell:
         self._refuse_when_cancelled(command)
         launch, injected = self._prepare(command, {SEAM: None})  # no run's deadline may end it
         with _evidence(injected), _opened(command, os.devnull, os.O_RDONLY) as nothing:
-            with _opened(command, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as appended, _signals_held():
+            with _opened(command, log, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as appended, signals_held():
                 process = _fork(launch, (nothing, appended, appended))
-            started = read_start_time(process.pid) or 0
+            stat = read_stat(process.pid)  # it may be a zombie by now, or reaped by a thread of sh
             if process.exit_code is None:
-                process.exit_code = _HANDED_OVER  # or sh's thread would poll for it as long as it lives
+                process.exit_code = _HANDED_OVER  # or that thread would poll for it as long as it lives
 
-        def reaped() -> int | None:  # that thread may have been quicker
+        def reaped() -> int | None:
             return None if process.exit_code == _HANDED_OVER else process.exit_code
 
-        return Child(process.pid, started, command.masked_argv, reaped=reaped)
+        return Child(process.pid, stat.start_time if stat else 0, command.masked_argv, reaped=reaped)
 
     def _refuse_when_cancelled(self, command: Command) -> None:
         reason = self._cancel.requested if self._cancel and not command.despite_cancel else None
@@ -155,7 +156,7 @@ class SystemShell:
         ending: Ending | None = None
         watch: Watch | None = None
         try:
-            with _signals_held():
+            with signals_held():
                 process = _fork(launch, streams.child)
                 ending = Ending(process.pid)
                 talk = Conversation(
@@ -196,7 +197,7 @@ def _outputs(command: Command) -> tuple[Output, Output]:
 
 def _result(command: Command, code: int, verdict: Verdict, outputs: tuple[Output, Output], duration_s: float) -> Result:
     stdout, stderr = outputs
-    mask = Mask(command.secrets)
+    mask, alive = Mask(command.secrets), verdict.alive
     return Result(
         argv=command.masked_argv,
         exit_code=code,
@@ -207,22 +208,22 @@ def _result(command: Command, code: int, verdict: Verdict, outputs: tuple[Output
         stderr_bytes=stderr.total,
         undecodable=stdout.undecodable or stderr.undecodable,
         left_out=stdout.left_out + stderr.left_out,
-        left_behind=tuple(mask.text(name) for name in verdict.left_behind),
+        left_behind=tuple(mask.text(f"{name}{' (alive)' * (name in alive)}") for name in verdict.left_behind),
     )
 
 
 def _streams(command: Command) -> Streams:
     try:
-        _standard_descriptors()
+        fill_standard_descriptors()
         return Streams(with_input=bool(command.input))
     except OSError as error:
-        raise failures.cannot_start(command, error.errno or 0, searched="", exists=True) from None
+        raise _exhausted(command, error.errno) from None
 
 
 @contextmanager
 def _opened(command: Command, path: str, flags: int) -> Iterator[int]:
     try:
-        _standard_descriptors()
+        fill_standard_descriptors()
         number = os.open(path, flags, 0o600)  # a log may tell more than its readers should know
     except OSError as error:
         raise failures.cannot_log(command, path, error.errno or 0) from None
@@ -243,82 +244,98 @@ def _evidence(injected: str | None) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Signals wait while we fork: a handler that raises in there left the command alive in 56 of 150 tries, and in 6
-    a forked copy went on running our code. Threads that sh starts meanwhile inherit this, so that no signal reaches us
-    through them. The child lets them in again once its handlers are gone."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _standard_descriptors() -> None:
-    """Whoever closed 0, 1 or 2 gets /dev/null there: a pipe of ours under such a number would be the child's output."""
-    for number in range(3):
-        if not _is_open(number):
-            os.open(os.devnull, os.O_RDWR)
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
-
-
 def _fork(launch: Launch, streams: tuple[int, int, int]) -> Any:
     """A running `sh` process that has become the program. Raises CommandFailure with the child's own errno."""
-    carrier, failed = _carrier()
+    carrier = _carrier()
     collecting = gc.isenabled()
-    reading, writing = os.pipe()
-    try:
-        os.set_blocking(reading, False)
+    with _report_pipe(launch.command) as (reading, writing):
         stdin, stdout, stderr = streams
-        process = carrier(
-            _in=stdin,
-            _out=stdout,
-            _err=stderr,
-            _preexec_fn=functools.partial(launch.become, writing, inheritable()),
-            _log_msg=_log_name,
-            _bg=True,
-            _bg_exc=False,
-            _new_session=True,
-            _close_fds=False,  # launch.become sees to that, without losing the pipe that it reports on
-            _no_pipe=True,
-            _no_out=True,
-            _no_err=True,
-        ).process
         try:
-            report = os.read(reading, 64)  # sh waited for exec: what there is to report is there
-        except BlockingIOError:
-            report = b""
-    except OSError as error:  # fork or pipe: out of processes, descriptors, memory
-        if collecting:
-            gc.enable()  # sh turns it off around its fork
-        raise failures.cannot_start(launch.command, error.errno or 0, searched="", exists=True) from None
-    except (failed, ValueError):  # ended from outside before exec: sh reads less than it expects
-        raise failures.unusable(launch.command, "it was ended before it could start") from None
-    finally:
-        os.close(reading)
-        os.close(writing)
+            process = carrier(
+                _in=stdin,
+                _out=stdout,
+                _err=stderr,
+                _preexec_fn=functools.partial(launch.become, writing, inheritable()),
+                _log_msg=_log_name,
+                _bg=True,
+                _bg_exc=False,
+                _new_session=True,
+                _close_fds=False,  # launch.become sees to that, without losing the pipe that it reports on
+                _no_pipe=True,
+                _no_out=True,
+                _no_err=True,
+            ).process
+        except BaseException as error:
+            if collecting:
+                gc.enable()  # sh turns it off around its fork
+            _undo(error)
+            if isinstance(error, OSError):  # fork or pipe: out of processes, descriptors, memory
+                raise _exhausted(launch.command, error.errno) from None
+            if isinstance(error, (RuntimeError, ValueError)):  # no thread to be had; ended from outside before exec
+                raise _exhausted(launch.command, errno.EAGAIN) from None
+            raise
+        report = _read_now(reading)  # sh waited for exec: what there is to report is there
     if report:
         _reap(process, ended=True)
         raise launch.failure(report)
     return process
 
 
+@contextmanager
+def _report_pipe(command: Command) -> Iterator[tuple[int, int]]:
+    try:
+        reading, writing = os.pipe()
+    except OSError as error:
+        raise _exhausted(command, error.errno) from None
+    try:
+        os.set_blocking(reading, False)
+        yield reading, writing
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _read_now(number: int) -> bytes:
+    try:
+        return os.read(number, 64)
+    except BlockingIOError:
+        return b""
+
+
+def _exhausted(command: Command, error: int | None) -> CommandFailure:
+    return failures.cannot_start(command, error or errno.EIO, searched="", exists=True)
+
+
+def _undo(error: BaseException) -> None:
+    """sh raised half-way, and leaves what it opened when it can't fork, and a child when it can't start its threads.
+    A supervisor that tries again for an hour on a machine that is out of processes would end with no descriptor."""
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame.f_locals
+        process = frame.get("self")
+        trace = trace.tb_next
+        if type(process).__name__ != "OProc":
+            continue
+        pid = getattr(process, "pid", None)
+        if pid is None:  # not forked, so all of these are open still
+            for name, number in (*vars(process).items(), *frame.items()):
+                if name in _SH_DESCRIPTORS:
+                    os.close(number)
+        else:
+            os.killpg(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):  # a thread of sh was quicker
+                os.waitpid(pid, 0)
+        return
+
+
 @functools.cache
-def _carrier() -> tuple[Any, type[Exception]]:
-    """What `sh` believes it starts, and what it raises if it can't. The import costs 60 ms, hence here."""
+def _carrier() -> Any:
+    """What `sh` believes it starts. The import costs 60 ms, hence here."""
     # Python 3.12 warns of every fork beside threads, and sh has threads; what runs in our child is safe there
     warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
     import sh
 
-    return sh.Command("/bin/sh"), sh.ForkException
+    return sh.Command("/bin/sh")
 
 
 def _log_name(*_: object) -> str:
@@ -330,15 +347,9 @@ def _reap(process: Any, *, ended: bool) -> int | None:
     can't die."""
     if not ended:
         return None
-    with _signals_held():  # sh starts a timer thread: it must not be the one that a signal wakes, see there
+    with signals_held():  # sh starts a timer thread: it must not be the one that a signal wakes, see there
         try:
             code: int | None = process.wait()
         except ChildProcessError:  # SIGCHLD is ignored in this process, or somebody waits for any pid
             code = process.exit_code
     return code
-
-
-def _learn_exit_codes() -> None:
-    """SIGCHLD is ignored where whoever started us ignored it, and then the system throws exit codes away."""
-    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)

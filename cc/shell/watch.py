@@ -56,7 +56,7 @@ class Watch:
         if talk.ended:
             left = self._drain()
             alive = self._end(left, signal.SIGTERM, self._family.session) if left else []
-            verdict = Verdict("ended", _names(left), _names(alive))
+            verdict = Verdict("ended", left_behind=_names(left), alive=_names(alive))
         elif self._reason is not None:
             first = signal.SIGINT if self._reason == "SIGINT" else signal.SIGTERM
             verdict = Verdict("cancelled", alive=self._end_everyone(first))

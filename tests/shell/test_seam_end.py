@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import gc
 import os
 import signal
 import sys
@@ -356,6 +359,15 @@ def test_a_machine_out_of_descriptors_is_an_error_in_the_systems_words(shell: Sy
                 held.append(os.open(os.devnull, os.O_RDONLY))
         except OSError:
             pass
+        for free in range(1, 16):  # whichever of its own descriptors is the first that it can't have
+            for number in held[:free]:
+                os.close(number)
+            del held[:free]
+            before = len(os.listdir("/dev/fd"))
+            with contextlib.suppress(CcError):
+                shell.run(Command(("true",)))
+            assert len(os.listdir("/dev/fd")) == before
+            held += [os.open(os.devnull, os.O_RDONLY) for _ in range(free)]
         with pytest.raises(CcError, match="Too many open files"):
             shell.run(Command(("true",)))
     finally:
@@ -377,6 +389,44 @@ try:
 except CommandFailure as error:
     print(error.code, error, error.result.stdout)
 """
+
+
+def test_a_machine_out_of_processes_is_an_error_and_costs_no_descriptor(
+    shell: SystemShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell.run(Command(("true",)))
+    before = len(os.listdir("/dev/fd"))
+
+    def refuse() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", refuse)
+        for _ in range(20):
+            with pytest.raises(CcError, match=os.strerror(errno.EAGAIN)):
+                shell.run(Command(("true",)))
+    assert len(os.listdir("/dev/fd")) == before
+    assert gc.isenabled()
+    assert shell.run(Command(("true",)))
+
+
+def test_a_machine_out_of_threads_is_an_error_and_leaves_no_command_behind(
+    shell: SystemShell, monkeypatch: pytest.MonkeyPatch, word: Word
+) -> None:
+    shell.run(Command(("true",)))
+    before = len(os.listdir("/dev/fd"))
+
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(CcError, match=os.strerror(errno.EAGAIN)):
+            shell.run(sh(word.stays))
+    assert word.alive() == []
+    assert len(os.listdir("/dev/fd")) == before
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
 
 
 def test_a_parent_that_inherited_ignored_children_still_learns_exit_codes(
