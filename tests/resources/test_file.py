@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -264,16 +266,16 @@ def as_nobody(base: Path, *steps: dict[str, object]) -> list[str]:
 
 
 @pytest.fixture
-def public(tmp_path: Path) -> Path:
-    """A directory that nobody may enter (pytest's own are closed to others), and in it one that he may not."""
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_mode & 0o005 != 0o005:
-            parent.chmod(parent.stat().st_mode | 0o055)
-    (tmp_path / "closed").mkdir(mode=0o700)
-    (tmp_path / "closed/f").write_text("x")
-    (tmp_path / "secret").write_text("x")
-    (tmp_path / "secret").chmod(0o600)
-    return tmp_path
+def public() -> Iterator[Path]:
+    """A directory that everybody may enter (pytest keeps its own closed), and in it one that nobody else may."""
+    made = Path(tempfile.mkdtemp())
+    made.chmod(0o755)
+    (made / "closed").mkdir(mode=0o700)
+    (made / "closed/f").write_text("x")
+    (made / "secret").write_text("x")
+    (made / "secret").chmod(0o600)
+    yield made
+    shutil.rmtree(made)
 
 
 def test_without_the_right_to_it_a_file_is_permission_denied(public: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Eventually = Callable[[Callable[[], object]], bool]
 
 SLEEPS = ("sleep", "1000")
+STRANGE = f"sleep {1_000_000 + uuid.uuid4().int % 10**9}"  # a command line that no other run of these tests has
 STUBBORN = ("sh", "-c", 'trap "" TERM INT HUP; while :; do sleep 0.1; done')
 RETURNED = 20.0  # seconds: tells a stop that came back from one that hung
 
@@ -53,7 +55,7 @@ def stop(here: Host, context: Context, name: str = "web", grace: float = 10.0) -
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
     """A process of this user that carries no mark, in a group of its own."""
-    with subprocess.Popen(["sleep", "987654"], start_new_session=True) as child:
+    with subprocess.Popen(STRANGE.split(), start_new_session=True) as child:
         yield child
         child.kill()
 
@@ -374,20 +376,20 @@ def test_a_pid_that_was_reused_is_never_signalled(
 def test_a_stranger_that_matches_counts_as_running_and_is_not_stopped(
     host: Host, context: Context, stranger: subprocess.Popen[bytes]
 ) -> None:
-    pattern = "^sleep 987654$"
+    pattern = f"^{STRANGE}$"
     running = ensure(host, context, pattern=pattern, start=SLEEPS)
     assert running.status is Status.OK
     assert "not started by us" in running.probe.reason
     with pytest.raises(Failure) as caught:
         ensure(host, context, pattern=pattern, state="stopped")
     assert caught.value.code == "not_ours"
-    assert f"pid {stranger.pid} (sleep 987654)" in caught.value.message
+    assert f"pid {stranger.pid} ({STRANGE})" in caught.value.message
     assert stranger.poll() is None
 
 
 def test_a_pattern_stops_what_is_ours(host: Host, context: Context) -> None:
-    found = start(host, context, "sleep", "876543")
-    assert ensure(host, context, pattern="^sleep 876543$", state="stopped").status is Status.CHANGED
+    found = start(host, context, *STRANGE.split())
+    assert ensure(host, context, pattern=f"^{STRANGE}$", state="stopped").status is Status.CHANGED
     assert not is_alive(found)
 
 
