@@ -18,6 +18,7 @@ from cc.clock import wall_time
 from cc.errors import Failure
 from cc.resources import http
 from cc.resources.docker import Container, Docker
+from cc.resources.port import read_port
 from cc.resources.process_table import describe
 from cc.services.dashboard import Running, find_dashboard
 from cc.services.stack import BY_NAME, Service, Stack
@@ -77,10 +78,11 @@ def _container_health(stack: Stack, service: Service) -> Health:
     except Failure as failure:
         return Health(**base, state="unknown", health="unknown", reason=failure.message, rung=3)
     if container is None:
-        return Health(**base, state="stopped", health="unknown", reason="there is no such container", rung=3)
+        reason = "there is no such container" + _held(port)
+        return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
     base |= {"pid": container.pid, "uptime_s": _uptime(container), "state": STATES.get(container.state, "unknown")}
     if not container.running:
-        return Health(**base, health="unhealthy", reason=container.describe(), rung=2)
+        return Health(**base, health="unhealthy", reason=container.describe() + _held(port), rung=2)
     rung, reason = _answers(ready, container)
     return Health(**base, health=("healthy", "degraded", "unhealthy")[rung], reason=reason, rung=rung)
 
@@ -98,6 +100,12 @@ def _answers(ready: str, container: Container) -> tuple[int, str]:
     return 0, ""
 
 
+def _held(number: int) -> str:
+    """Who holds the port of a service that does not run: what the next `up` would stumble over. "" if nobody does."""
+    fact = read_port("127.0.0.1", number)
+    return "" if fact.free else f"; port {number} is held by {fact.held_by()}"
+
+
 def _uptime(container: Container) -> float | None:
     """Seconds since it started. Docker tells nanoseconds, which Python's parser does not take before 3.11."""
     if not container.running or not container.started_at:
@@ -113,7 +121,8 @@ def _process_health(stack: Stack, service: Service) -> Health:
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "restarts": 0}
     found = find_dashboard(stack.host())
     if found is None:
-        return Health(**base, state="stopped", health="unknown", reason="it does not run", rung=3)
+        reason = "it does not run" + _held(stack.settings.dashboard_ports[0])
+        return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
     told = describe(found.identity.pid)
     base |= {"pid": found.identity.pid, "port": found.port, "url": found.url}
     if told is not None:
