@@ -276,3 +276,16 @@ def test_a_container_by_itself_runs_stops_and_goes(box: Box) -> None:
         for state in ("running", "running", "stopped", "stopped", "running", "absent", "absent")
     ]
     assert counts == [1, 0, 1, 0, 1, 1, 0]
+
+
+def test_the_shell_script_stops_everything_of_ours_without_python_and_nobody_else(box: Box) -> None:
+    box.ask("up")
+    with new_box() as other:
+        other.ask("up", "--no-docker")
+        script = Path(__file__).resolve().parents[2] / "scripts" / "stop-context-cleaner.sh"
+        done = subprocess.run(["sh", str(script)], env=box.env, capture_output=True, text=True, timeout=90, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert (box.containers(), box.processes()) == ([], [])
+        assert other.service("dashboard")["health"] == "healthy"
+        again = subprocess.run(["sh", str(script)], env=box.env, capture_output=True, text=True, timeout=90, check=False)
+        assert (again.returncode, again.stdout) == (0, f"nothing of project {box.project} is left\n")
