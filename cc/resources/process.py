@@ -31,6 +31,7 @@ from cc.resources.process_stop import (
 )
 from cc.resources.process_table import Identity, command_line
 from cc.shell import Command
+from cc.shell.failures import signal_name
 
 GRACE_S = 10.0
 READY_S = 15.0
@@ -191,14 +192,14 @@ class ProcessAction:
 
     def _await(
         self, context: Context, identity: Identity, within: float,
-        exit_code: Callable[[], int | None] = lambda: None, said_before: int = 0,
+        exit_code: Callable[[], int | None] | None = None, said_before: int = 0,
     ) -> None:  # fmt: skip
         """Wait until it is ready, or (without `ready`) has not ended for a moment. Raises Failure unhealthy."""
         last = ""
 
         def look() -> str | None:
             nonlocal last
-            if exit_code() is not None or not is_alive(identity):
+            if not is_alive(identity):
                 return "ended"
             last = (self._ready(context) or "") if self._ready else "settling"
             return None if last else "ready"
@@ -208,10 +209,11 @@ class ProcessAction:
             return
         from cc.resources.http import log_tail
 
-        code = exit_code()
         if found == "ended":
-            how = "" if code is None else f" (exit code {code})" if code >= 0 else f" (signal {-code})"
-            why = f"{self._called} ended right after its start{how}"
+            # The seam may just be reaping it: then its code is known in a moment. Not our child: never.
+            code = None if exit_code is None else wait_for(context, "its exit code", exit_code, within=1.0)
+            how = "" if code is None else f" (exit code {code})" if code >= 0 else f" ({signal_name(-code)})"
+            why = f"{self._called} ended {'before it was ready' if self._ready else 'right after its start'}{how}"
         else:
             why = f"{self._called} did not become ready within {within:g} s: {last}"
         raise Failure(
