@@ -11,10 +11,10 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cc.engine import playbook
 from cc.engine.events import Listener
 from cc.engine.outcome import Fallback, Recap
 from cc.engine.plan import planned
+from cc.engine.playbook import parse, select
 from cc.engine.runner import Runner, Step
 from cc.engine.spec import Playbook, StepSpec
 from cc.engine.step import Context
@@ -122,10 +122,8 @@ class Orchestrator:
             "CC_CONTAINERS": "" if everything else ",".join(containers),
             "CC_VOLUMES": "true" if operation.volumes else "false",
         }
-        read = playbook.parse(
-            text, file=operation.file, verbs=verbs.specs(known), set_vars=operation.set_vars, environ=environ
-        )
-        return playbook.select(read, operation.tags, operation.start_at)
+        read = parse(text, file=operation.file, verbs=verbs.specs(known), set_vars=operation.set_vars, environ=environ)
+        return select(read, operation.tags, operation.start_at)
 
     def _refuse_a_stranger(self) -> None:
         """A project belongs to one home: another one that claims it is refused (DESIGN.md, "State")."""
