@@ -63,7 +63,7 @@ class Result:
     """What is known of a command that ended, or that could not start. True when it exited with 0. Secrets masked."""
 
     argv: tuple[str, ...]
-    exit_code: int  # negative: ended by that signal; 127 and 126, as a shell has it: missing, could not be started
+    exit_code: int  # negative: that signal ended it, or -9 could not; as in a shell, 127: missing, 126: can't start
     stdout: str = ""  # decoded, what can't be is replaced; head and tail around "... N bytes left out ..."
     stderr: str = ""
     duration_s: float = 0.0

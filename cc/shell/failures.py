@@ -142,4 +142,4 @@ def cancelled(command: Command, result: Result | None, reason: str, alive: tuple
 def _ended(alive: tuple[str, ...]) -> str:
     if not alive:
         return " and was ended"
-    return f"; still alive after KILL: {', '.join(alive)}"
+    return f"; what could not be ended still lives: {', '.join(alive)}"

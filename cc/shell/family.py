@@ -30,6 +30,7 @@ class Family:
         self._leader = leader
         self._mark = mark.encode()
         self._known: set[tuple[int, int]] = set()
+        self._beyond: set[int] = set()  # they run as somebody else (sudo): no use waiting for
 
     def session(self) -> list[Stat]:
         """Who lives in the command's own session. Cheap, as every command that ends well pays for it: one system call
@@ -70,13 +71,14 @@ class Family:
         if any(stat.group == self._leader for stat in members):
             try:
                 os.killpg(self._leader, number)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):
                 pass
-            except PermissionError:
-                pass  # not one of them may be signalled: they run as somebody else, and are named in the end
-        for stat in members:
-            if stat.group != self._leader:
-                self._signal_one(stat, number)
+        for stat in members:  # the group's own are asked only whether they could be signalled
+            self._signal_one(stat, 0 if stat.group == self._leader else number)
+
+    def within_reach(self, members: list[Stat]) -> bool:
+        """Whether any of them may die of our signals."""
+        return any(stat.pid not in self._beyond for stat in members)
 
     def _signal_one(self, stat: Stat, number: int) -> None:
         try:
@@ -90,8 +92,10 @@ class Family:
                     os.close(handle)
             else:
                 os.kill(stat.pid, number)
-        except (ProcessLookupError, PermissionError):
+        except ProcessLookupError:
             pass
+        except PermissionError:
+            self._beyond.add(stat.pid)
 
     def _is_member(self, stat: Stat) -> bool:
         if self._leader in (stat.session, stat.group):

@@ -103,7 +103,7 @@ class Watch:
     ) -> list[Stat]:
         until = self._clock.now() + seconds
         pause = FIRST_PAUSE
-        while members and self._clock.now() < until:
+        while self._family.within_reach(members) and self._clock.now() < until:
             if insist is not None:
                 self._family.signal(insist, members)
             self._talk.until(min(self._clock.now() + pause, until), lambda: False)
