@@ -287,5 +287,7 @@ def test_the_shell_script_stops_everything_of_ours_without_python_and_nobody_els
         assert done.returncode == 0, done.stdout + done.stderr
         assert (box.containers(), box.processes()) == ([], [])
         assert other.service("dashboard")["health"] == "healthy"
-        again = subprocess.run(["sh", str(script)], env=box.env, capture_output=True, text=True, timeout=90, check=False)
+        again = subprocess.run(
+            ["sh", str(script)], env=box.env, capture_output=True, text=True, timeout=90, check=False
+        )
         assert (again.returncode, again.stdout) == (0, f"nothing of project {box.project} is left\n")
