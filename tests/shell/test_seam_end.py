@@ -210,6 +210,13 @@ def test_nothing_is_started_after_cancel(cancel: Cancel, tmp_path: Path) -> None
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_command_that_cleans_up_after_a_cancellation_runs_and_still_has_its_deadline(cancel: Cancel) -> None:
+    cancel.request("SIGINT")
+    shell = SystemShell(cancel=cancel)
+    assert shell.run(sh("sleep 0.05; echo cleaned", despite_cancel=True)).stdout == "cleaned\n"
+    late(shell, sh("sleep 60", deadline=0.3, despite_cancel=True))
+
+
 def test_a_cancel_that_comes_once_the_command_has_ended_changes_nothing(cancel: Cancel, word: Word) -> None:
     held = f"{word.stays} & sh -c 'sleep 0.05; echo late' & echo early"
     command = sh(held, on_line=lambda _, line: cancel.request("SIGINT") if line == "late" else None)
