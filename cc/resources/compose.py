@@ -181,7 +181,7 @@ class Up:
             for published in said.get("ports") or ():
                 if published.get("published") and published.get("protocol", "tcp") == "tcp":
                     address = published.get("host_ip") or "0.0.0.0"  # noqa: S104 - what compose will bind
-                    port.refuse_if_held(address, int(published["published"]))
+                    port.refuse_if_held(address, int(published["published"]), self._compose.docker.publisher)
 
     def _check_name(self, name: str | None) -> None:
         other = self._compose.docker.container(name) if name else None

@@ -87,7 +87,7 @@ class RunningContainer(_Named):
             for published in self._args.get("ports") or ():
                 address, number = _published(published)
                 if number:
-                    port.refuse_if_held(address, number)
+                    port.refuse_if_held(address, number, self._docker.publisher)
 
     def act(self, context: Context, before: Probe) -> Acted:
         image = self._args["image"]

@@ -171,6 +171,18 @@ class Docker:
         told = self._inspect("container", f"/containers/{quote(name, safe='')}/json", name)
         return None if told is None else Container.from_inspect(told)
 
+    def publisher(self, number: int) -> str | None:
+        """The name of the container that publishes this port of the machine; None if none does, or nobody can say."""
+        try:
+            if self._socket is None:
+                asked = self.cli("ps", "--filter", f"publish={number}", "--format", "{{.Names}}").stdout.split()
+            else:
+                query = urlencode({"filters": json.dumps({"publish": [str(number)]})})
+                asked = [each["Names"][0].lstrip("/") for each in self._get(f"/containers/json?{query}")]
+        except Failure:
+            return None
+        return asked[0] if asked else None
+
     def image_id(self, image: str) -> str | None:
         """The id of a local image, None if it is not here."""
         told = self._inspect("image", f"/images/{quote(image, safe='/:@')}/json", image)

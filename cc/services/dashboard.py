@@ -20,6 +20,7 @@ from cc.engine.step import Acted, Action, Context, Probe
 from cc.engine.waiting import wait_for
 from cc.errors import CommandFailure, Failure, Interrupted, ToolMissing
 from cc.resources import http, port
+from cc.resources.docker import Docker
 from cc.resources.host import Host, Verb
 from cc.resources.process import write_pidfile
 from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
@@ -137,7 +138,7 @@ class Dashboard:
         said = f"Dashboard running on {found.url}"
         if found.port in self._ports:
             return Probe(True, said)
-        port.refuse_if_held(self._address, self._ports[0])  # the rung that looks elsewhere says who holds it
+        port.refuse_if_held(self._address, self._ports[0], Docker(self._host).publisher)  # the rung that looks elsewhere says who holds it
         return Probe(
             True, said, less=(f"{said}; port {self._ports[0]} is free again, `invoke restart` moves it there",)
         )
@@ -154,7 +155,7 @@ class Dashboard:
         """The first port that is free or our own. Raises Failure port_in_use that names who holds them."""
         held: list[port.PortFact] = []
         for number in self._ports:
-            fact = port.read_port(self._address, number)
+            fact = port.read_port(self._address, number, Docker(self._host).publisher)
             if fact.free or number in own:
                 return number
             held.append(fact)

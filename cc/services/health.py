@@ -78,11 +78,11 @@ def _container_health(stack: Stack, service: Service) -> Health:
     except Failure as failure:
         return Health(**base, state="unknown", health="unknown", reason=failure.message, rung=3)
     if container is None:
-        reason = "there is no such container" + _held(port)
+        reason = "there is no such container" + _held(stack, port)
         return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
     base |= {"pid": container.pid, "uptime_s": _uptime(container), "state": STATES.get(container.state, "unknown")}
     if not container.running:
-        return Health(**base, health="unhealthy", reason=container.describe() + _held(port), rung=2)
+        return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
     rung, reason = _answers(ready, container)
     return Health(**base, health=("healthy", "degraded", "unhealthy")[rung], reason=reason, rung=rung)
 
@@ -100,9 +100,9 @@ def _answers(ready: str, container: Container) -> tuple[int, str]:
     return 0, ""
 
 
-def _held(number: int) -> str:
+def _held(stack: Stack, number: int) -> str:
     """Who holds the port of a service that does not run: what the next `up` would stumble over. "" if nobody does."""
-    fact = read_port("127.0.0.1", number)
+    fact = read_port("127.0.0.1", number, Docker(stack.host()).publisher)
     return "" if fact.free else f"; port {number} is held by {fact.held_by()}"
 
 
@@ -121,7 +121,7 @@ def _process_health(stack: Stack, service: Service) -> Health:
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "restarts": 0}
     found = find_dashboard(stack.host())
     if found is None:
-        reason = "it does not run" + _held(stack.settings.dashboard_ports[0])
+        reason = "it does not run" + _held(stack, stack.settings.dashboard_ports[0])
         return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
     told = describe(found.identity.pid)
     base |= {"pid": found.identity.pid, "port": found.port, "url": found.url}

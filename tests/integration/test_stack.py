@@ -291,3 +291,16 @@ def test_the_shell_script_stops_everything_of_ours_without_python_and_nobody_els
             ["sh", str(script)], env=box.env, capture_output=True, text=True, timeout=90, check=False
         )
         assert (again.returncode, again.stdout) == (0, f"nothing of project {box.project} is left\n")
+
+
+def test_a_port_that_another_container_publishes_names_that_container(box: Box) -> None:
+    name = f"{box.project}-squatter"
+    publish = f"127.0.0.1:{box.env['CC_CLICKHOUSE_PORT']}:8123"
+    made = ["docker", "run", "-d", "--name", name, "-p", publish, box.env["CC_CLICKHOUSE_IMAGE"]]
+    subprocess.run(made, check=True, capture_output=True)
+    try:
+        assert f"is held by container {name}" in box.service("clickhouse")["reason"]
+        reason = box.ask("up", "--service", "clickhouse").step("clickhouse")["reason"]
+        assert reason.endswith(f"port {box.env['CC_CLICKHOUSE_PORT']} is held by container {name}")
+    finally:
+        subprocess.run(["docker", "rm", "-fv", name], check=True, capture_output=True)
