@@ -138,3 +138,19 @@ def play(options: Options, file, tags=None, start_at=None, set=None):  # type: i
 
     given = tuple(set or ())
     perform("play", options, lambda session: operate(session, file, tags=tags, start_at=start_at, given=given))
+
+
+@command
+def env(options: Options):  # type: ignore[no-untyped-def]
+    """The lines to `eval` so that Claude Code sends its telemetry here."""
+    from cc.operations import env as operate
+
+    perform("env", options, operate, reads=True)
+
+
+@command(help={"port": "where to listen (default: the first of CC_DASHBOARD_PORTS)"})
+def dashboard(options: Options, port=None):  # type: ignore[no-untyped-def]
+    """Serve the dashboard in the foreground."""
+    from cc.operations import dashboard as operate
+
+    perform("dashboard", options, lambda session: operate(session, port), reads=True)

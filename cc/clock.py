@@ -43,6 +43,12 @@ def wall_time() -> float:
     return time.time()
 
 
+def timestamp() -> str:
+    """Now as RFC 3339 in UTC with milliseconds: the time of a line in the journal."""
+    now = wall_time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+
+
 class Cancel:
     """The wish to stop, seen by threads (`requested`), by waits (`wait`) and by poll loops (`fileno`).
 
@@ -52,7 +58,8 @@ class Cancel:
     """
 
     def __init__(self) -> None:
-        self._reading, self._writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK) if hasattr(os, "pipe2") else _pipe()
+        self._reading, self._writing = os.pipe()  # close-on-exec, as all that Python opens
+        os.set_blocking(self._writing, False)
         self._reason: str | None = None
         self._closed = False
         self._lock = threading.Lock()
@@ -91,10 +98,3 @@ class Cancel:
                 self._closed = True
                 os.close(self._reading)
                 os.close(self._writing)
-
-
-def _pipe() -> tuple[int, int]:
-    reading, writing = os.pipe()  # macOS has no pipe2; Python's descriptors are close-on-exec by themselves
-    os.set_blocking(reading, False)
-    os.set_blocking(writing, False)
-    return reading, writing

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TextIO
 
-from cc.clock import Cancel, SystemClock, wall_time
+from cc.clock import Cancel, SystemClock, timestamp
 from cc.engine.events import Event, Listener
 from cc.engine.outcome import Recap
 from cc.errors import CcError, InterruptedRunError, RunDeadlineError, UsageError
@@ -213,7 +213,7 @@ def _events_listener(target: str, *, json: bool) -> Listener:
             raise UsageError(f"cannot write {target}: {error.strerror}", field="--events") from error
 
     def listen(event: Event) -> None:
-        line = jsonlib.dumps({"time": round(wall_time(), 3), **event.as_dict()}, ensure_ascii=False) + "\n"
+        line = jsonlib.dumps({"time": timestamp(), **event.as_dict()}, ensure_ascii=False) + "\n"
         os.write(descriptor, line.encode("utf-8", "replace"))
 
     return listen

@@ -160,3 +160,25 @@ def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
     reading = read_usage(parse(**asked, now=now), sources(session.settings, os.environ))
     text = "" if session.options.json else usage_text(reading)
     return Answer(reading.as_dict(), text, 3 if session.options.strict and reading.degraded else 0)
+
+
+def env(session: Session) -> Answer:
+    """What Claude Code needs in its environment to send its telemetry here: lines for `eval`."""
+    variables = {
+        "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_LOGS_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{session.settings.otlp_http_port}",
+    }
+    text = "\n".join(f"export {name}={value}" for name, value in variables.items())
+    return Answer({"env": variables}, text)
+
+
+def dashboard(session: Session, port: str | None) -> Answer:
+    """Serve the dashboard from this process until it is interrupted."""
+    from cc.dashboard.__main__ import main
+
+    number = port or str(session.settings.dashboard_ports[0])
+    session.console.say(f"dashboard on http://localhost:{number}, Ctrl-C ends it")
+    return Answer({}, "", main(["--host", session.settings.dashboard_host, "--port", number]))

@@ -238,8 +238,8 @@ class Runner:
                 _, unforeseen = self._guarded(lambda to=listener: to(event))  # type: ignore[misc]
                 if unforeseen:
                     self._listeners.remove(listener)
-                    last = unforeseen.strip().splitlines()[-1]
-                    self._warnings.append(f"a listener failed and hears nothing more: {last}")
+                    kind, _, message = unforeseen.strip().splitlines()[-1].partition(": ")
+                    self._warnings.append(f"{message or kind}; nothing more is told there")
 
     @staticmethod
     def _guarded(call: Callable[[], T]) -> tuple[T | None, str]:

@@ -18,7 +18,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from cc.clock import wall_time
+from cc.clock import timestamp, wall_time
 from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import ConfigError, Failure, LockHeldError
@@ -184,7 +184,7 @@ class Journal:
 
     def append(self, entry: dict[str, Any]) -> None:
         """Write one line. Raises Failure (disk_full, permission_denied)."""
-        line = json.dumps({"time": round(wall_time(), 3), "pid": os.getpid(), **entry}, ensure_ascii=False) + "\n"
+        line = json.dumps({"time": timestamp(), "pid": os.getpid(), **entry}, ensure_ascii=False) + "\n"
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:

@@ -138,7 +138,9 @@ class Dashboard:
         said = f"Dashboard running on {found.url}"
         if found.port in self._ports:
             return Probe(True, said)
-        port.refuse_if_held(self._address, self._ports[0], Docker(self._host).publisher)  # the rung that looks elsewhere says who holds it
+        port.refuse_if_held(
+            self._address, self._ports[0], Docker(self._host).publisher
+        )  # the rung that looks elsewhere says who holds it
         return Probe(
             True, said, less=(f"{said}; port {self._ports[0]} is free again, `invoke restart` moves it there",)
         )
@@ -175,12 +177,19 @@ class Dashboard:
         child = self._host.shell.spawn(command, log=log)
         identity = Identity(child.pid, child.start_time)
         try:
-            write_pidfile(_pidfile(self._host), identity)
+            self._note_pid(context, identity)
             self._await_answer(context, child, Running(identity, self._address, number, server, {}), log)
         except Failure:
             stop_group(identity, grace=1.0, context=context, marked=mark(self._host.owner, NAME))
             raise
         return Acted()
+
+    def _note_pid(self, context: Context, identity: Identity) -> None:
+        """For scripts without Python. Nothing here depends on it: a full disk must not cost the dashboard."""
+        try:
+            write_pidfile(_pidfile(self._host), identity)
+        except Failure as failure:
+            context.note(f"{failure.message}; the dashboard is known by its mark all the same")
 
     def _environment(self, server: str, bound: str) -> dict[str, str]:
         return {
