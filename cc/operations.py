@@ -123,9 +123,8 @@ def status(session: Session, *, watch: bool) -> Answer:
     from cc.report.status import status_document, status_text
     from cc.services.health import read_health
 
-    stack = stack_of(session)
-
     def look() -> Answer:
+        stack = stack_of(session)
         with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
             health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
         document = status_document(health)

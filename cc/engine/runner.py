@@ -38,6 +38,8 @@ from cc.engine.step import Action, AttemptsOver, Context, failed, outcome_of, ru
 from cc.errors import ConfigError, Failure
 
 WORKERS = 8
+QUIET_S = 1.0
+REPEAT_S = 5.0
 T = TypeVar("T")
 
 
@@ -60,6 +62,15 @@ class Step:
     @property
     def after(self) -> tuple[str, ...]:
         return (*self.needs, *self.requires)
+
+
+@dataclass(slots=True)
+class _AtWork:
+    """A running step: which way it is going, since when, and when it was last heard of (the clock's seconds)."""
+
+    way: str
+    since: float
+    heard: float
 
 
 @dataclass(slots=True)
@@ -93,6 +104,7 @@ class Runner:
         self._random = random
         self._workers = workers
         self._telling = threading.Lock()
+        self._at_work: dict[str, _AtWork] = {}
         self._warnings: list[str] = []
 
     def run(self, command: str, steps: Sequence[Step], *, fallbacks: Sequence[Fallback] = ()) -> Recap:
@@ -165,11 +177,22 @@ class Runner:
     def _next(self, done: queue.SimpleQueue[tuple[str, Outcome]]) -> tuple[str, Outcome]:
         """The next finished step. The run's deadline passing asks for the stop, and the running acts then end."""
         while True:
-            left = None if self._deadline is None or self._cancel.requested else self._deadline - self._clock.now()
+            left = QUIET_S
+            if self._deadline is not None and not self._cancel.requested:
+                left = min(left, max(0.0, self._deadline - self._clock.now()))
             try:
-                return done.get(timeout=None if left is None else max(0.0, left))
+                return done.get(timeout=left)
             except queue.Empty:
-                self._cancel.request("deadline")
+                if self._deadline is not None and self._clock.now() >= self._deadline:
+                    self._cancel.request("deadline")
+                self._tell_of_the_silent()
+
+    def _tell_of_the_silent(self) -> None:
+        """A step that has said nothing for a while is told of: nobody shall wonder whether it hangs."""
+        now = self._clock.now()
+        for name, work in list(self._at_work.items()):
+            if now - work.heard >= (QUIET_S if work.heard == work.since else REPEAT_S):
+                self._tell(Waiting(name, work.way, now - work.since, None))
 
     def _left_out(self, step: Step, state: _State) -> str | None:
         """Why this step does not start, or None."""
@@ -192,6 +215,8 @@ class Runner:
     def _run_step(self, step: Step) -> Outcome:
         self._tell(StepStarted(step.name))
         started = self._clock.now()
+        way = step.goal.rungs[0].name if isinstance(step.goal, Ladder) else step.goal.name
+        self._at_work[step.name] = _AtWork(way, started, started)
         outcome, unforeseen = self._guarded(lambda: self._reach(step))
         if outcome is None:
             lines = tuple(unforeseen.splitlines())
@@ -199,6 +224,7 @@ class Runner:
                 Status.FAILED, f"a bug in cc: {lines[-1]}", evidence=lines, error="internal_error",
                 hint="please report it, with the lines above",
             )  # fmt: skip
+        del self._at_work[step.name]
         outcome = replace(outcome, duration_s=self._clock.now() - started)
         self._tell(StepFinished(step.name, outcome))
         return outcome
@@ -209,6 +235,8 @@ class Runner:
             ladder = step.goal
 
             def left_rung(number: int, rung: Rung, failure: Failure, following: int | None) -> None:
+                if following is not None:
+                    self._at_work[step.name].way = ladder.rungs[following].name
                 gives_up = following is not None and ladder.rungs[following].action is None
                 told = RungFailed(step.name, number, rung.name, failure.code, failure.message, following, gives_up)
                 self._tell(told)
@@ -234,6 +262,8 @@ class Runner:
 
     def _tell(self, event: Event) -> None:
         with self._telling:
+            if (work := self._at_work.get(getattr(event, "step", ""))) is not None:
+                work.heard = self._clock.now()
             for listener in list(self._listeners):
                 _, unforeseen = self._guarded(lambda to=listener: to(event))  # type: ignore[misc]
                 if unforeseen:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+from cc.engine.runner import QUIET_S, REPEAT_S
 from cc.engine.step import Context
 from cc.errors import Interrupted
 
 T = TypeVar("T")
-QUIET_S = 1.0
-REPEAT_S = 5.0
 
 
 def wait_for(

@@ -11,24 +11,20 @@ failure codes here, because ladders descend by them:
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from cc.errors import CommandFailure, DeadlineExceeded, Failure, ToolMissing
+from cc.resources.docker_socket import START_HINT, local_socket, request
 from cc.resources.host import Host
 from cc.shell import Command, Result
 
 READ_S = 10.0
 STOP_GRACE_S = 10.0
 PULL_SILENCE_S = 60.0
-DEFAULT_SOCKET = "/var/run/docker.sock"
-
-START_HINT = "start it (Docker Desktop, `systemctl start docker`, `colima start`), then run this again"
 
 # What docker and compose say on stderr, brought to a failure code; the first that matches counts.
 SAID = tuple(
@@ -127,8 +123,15 @@ class Container:
         return words + (f": {self.error}" if self.error else "")
 
 
+HUNG = "docker hung"
+
+
 class Docker:
-    """The engine that this host's docker talks to."""
+    """The engine that this host's docker talks to.
+
+    One that was silent for its whole deadline is not asked again in the same run: its silence is remembered in the
+    host's memo under HUNG, until somebody starts it.
+    """
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -146,6 +149,7 @@ class Docker:
 
         `despite_cancel` is for cleaning up after a cancelled act: bounded by its deadline alone.
         """
+        self._refuse_when_hung()
         command = Command(
             argv, env={**self._host.environ, **(environ or {})}, deadline=deadline, check=check,
             secrets=(*self._host.secrets, *secrets), cwd=self._host.base, despite_cancel=despite_cancel,
@@ -153,7 +157,26 @@ class Docker:
         try:
             return self._host.shell.run(command)
         except CommandFailure as failure:
-            raise classified(failure) from failure
+            raise self._noted(self._meaning(failure, deadline)) from failure
+
+    def _meaning(self, failure: CommandFailure, deadline: float) -> Failure:
+        """A short read's silence tells of the engine; whether a long act's lateness does, only a read can tell."""
+        if isinstance(failure, DeadlineExceeded) and deadline > READ_S:
+            try:
+                self.version()
+            except Failure as silence:
+                return silence
+            return failure
+        return classified(failure)
+
+    def _refuse_when_hung(self) -> None:
+        if (silence := self._host.memo.get(HUNG)) is not None:
+            raise Failure(silence.message, code="daemon_hung", hint=silence.hint, evidence=silence.evidence)
+
+    def _noted(self, failure: Failure) -> Failure:
+        if failure.code == "daemon_hung":
+            self._host.memo[HUNG] = failure
+        return failure
 
     def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
         """All containers, running or not, that carry these labels."""
@@ -226,8 +249,12 @@ class Docker:
     def _get(self, path: str, *, missing_ok: bool = False) -> Any:
         """GET from the engine's socket; None for a 404 with `missing_ok`."""
         assert self._socket is not None  # noqa: S101 - narrowed by every caller
-        with _request(self._socket, "GET", path, READ_S) as (status, lines):
-            body = b"".join(lines)
+        self._refuse_when_hung()
+        try:
+            with request(self._socket, "GET", path, READ_S) as (status, lines):
+                body = b"".join(lines)
+        except Failure as failure:
+            raise self._noted(failure) from failure
         if status == 404 and missing_ok:
             return None
         try:
@@ -259,7 +286,7 @@ class Docker:
         # Without a tag the engine would fetch every one that there is.
         named = "@" in image or ":" in image.rpartition("/")[2]
         path = f"/images/create?{urlencode({'fromImage': image if named else image + ':latest'})}"
-        with _request(self._socket, "POST", path, PULL_SILENCE_S) as (status, lines):
+        with request(self._socket, "POST", path, PULL_SILENCE_S) as (status, lines):
             for line in lines:
                 try:
                     told = json.loads(line)
@@ -275,87 +302,6 @@ class Docker:
                 progress(
                     f"pulling {image}: {told.get('id', '')} {told.get('status', '')} {told.get('progress', '')}".strip()
                 )
-
-
-def local_socket(environ: Mapping[str, str]) -> str | None:
-    """The engine's Unix socket as docker itself would choose it, None where it is not a local socket.
-
-    Order as in Docker's CLI: DOCKER_HOST, DOCKER_CONTEXT, `currentContext` of config.json, the default.
-    """
-    given = environ.get("DOCKER_HOST")
-    if given:
-        return given.removeprefix("unix://") if given.startswith("unix://") else None
-    folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
-    context = environ.get("DOCKER_CONTEXT")
-    if not context:
-        try:
-            with open(os.path.join(folder, "config.json"), "rb") as file:
-                context = json.load(file).get("currentContext")
-        except (OSError, ValueError, AttributeError):
-            context = None
-    if not context or context == "default":
-        return DEFAULT_SOCKET
-    import hashlib
-
-    digest = hashlib.sha256(context.encode()).hexdigest()  # the folder's name is the context's, hashed
-    try:
-        with open(os.path.join(folder, "contexts", "meta", digest, "meta.json"), "rb") as file:
-            address = json.load(file)["Endpoints"]["docker"]["Host"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return address.removeprefix("unix://") if str(address).startswith("unix://") else None
-
-
-class _request:  # noqa: N801 - reads as a call
-    """One request to the engine over its socket: a context manager of (status, lines of the body)."""
-
-    def __init__(self, path: str, method: str, target: str, silence_s: float) -> None:
-        import http.client
-
-        self._connection = http.client.HTTPConnection("docker", timeout=silence_s)
-        self._path, self._method, self._target, self._silence = path, method, target, silence_s
-
-    def __enter__(self) -> tuple[int, Iterator[bytes]]:
-        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        unix.settimeout(self._silence)
-        try:
-            unix.connect(self._path)
-        except OSError as error:
-            unix.close()
-            raise self._unreachable(error) from error
-        self._connection.sock = unix
-        try:
-            self._connection.request(self._method, self._target)
-            answer = self._connection.getresponse()
-        except OSError as error:
-            self._connection.close()
-            raise self._unreachable(error) from error
-        return answer.status, self._lines(answer)
-
-    def _lines(self, answer: Any) -> Iterator[bytes]:
-        try:
-            yield from answer
-        except OSError as error:
-            raise self._unreachable(error) from error
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
-
-    def _unreachable(self, error: OSError) -> Failure:
-        if isinstance(error, TimeoutError):
-            return Failure(
-                f"the Docker daemon does not answer at {self._path} (silent for {self._silence:g} s)",
-                code="daemon_hung",
-                hint="restart it; `docker info` shows when it answers again",
-            )
-        if isinstance(error, PermissionError):
-            return Failure(
-                f"no right to the Docker socket {self._path}", code="permission_denied",
-                hint="join the group `docker` (`sudo usermod -aG docker $USER`, then log in again)",
-            )  # fmt: skip
-        return Failure(
-            f"the Docker daemon is not running (nothing answers at {self._path})", code="daemon_down", hint=START_HINT
-        )
 
 
 def classified(failure: CommandFailure) -> Failure:

@@ -22,7 +22,8 @@ from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.engine.waiting import wait_for
 from cc.errors import CommandFailure, Failure
-from cc.resources.docker import START_HINT, Docker
+from cc.resources.docker import HUNG, Docker
+from cc.resources.docker_socket import START_HINT
 from cc.resources.host import Host, Verb
 from cc.shell import Command
 
@@ -104,6 +105,7 @@ class DockerEngine:
             raise Failure(failure.message, code="daemon_down", evidence=failure.evidence) from failure
 
     def _answers(self) -> bool | None:
+        self._host.memo.pop(HUNG, None)
         try:
             self._docker.version()
         except Failure:

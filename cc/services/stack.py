@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cc.clock import Cancel, Clock, SystemClock
 from cc.errors import UsageError
@@ -65,7 +66,7 @@ def stack_root() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One project of the stack, on this machine, in this environment."""
+    """One project of the stack, on this machine, in this environment. `memo` is what was read once, for one run."""
 
     settings: Settings
     shell: Shell
@@ -73,6 +74,7 @@ class Stack:
     root: str = field(default_factory=stack_root)
     clock: Clock = field(default_factory=SystemClock)
     cancel: Cancel = field(default_factory=Cancel)
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     @property
     def state(self) -> StateDir:
@@ -121,6 +123,7 @@ class Stack:
             variables=variables or {},
             secrets=(password,) if password else (),
             wait=wait,
+            memo=self.memo,
         )
 
     def container_name(self, service: Service) -> str | None:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from cc.clock import Cancel, SystemClock
-from cc.engine.events import Event, RunFinished, StepFinished, StepStarted
+from cc.engine.events import Event, RunFinished, StepFinished, StepStarted, Waiting
 from cc.engine.ladder import Ladder, Rung
 from cc.engine.outcome import Recap, Status
 from cc.engine.runner import Runner, Step
@@ -106,6 +106,21 @@ def test_the_deadline_of_the_run_cancels_what_is_under_way(thing, run) -> None:
     )
     assert recap.stopped == "deadline"
     assert statuses(recap) == {"slow": "failed", "later": "skipped"}
+
+
+def test_a_step_that_says_nothing_for_a_second_is_told_of(thing, run) -> None:
+    told = threading.Event()
+    heard: list[Event] = []
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Waiting):
+            told.set()
+
+    recap = run(Step("slow", thing(name="the long way", on_act=lambda _: told.wait(PATIENCE_S))), listeners=(listen,))
+    assert recap.status is Status.CHANGED
+    waiting = next(event for event in heard if isinstance(event, Waiting))
+    assert (waiting.step, waiting.what) == ("slow", "the long way")
 
 
 def test_a_bug_in_a_step_is_a_failed_outcome_with_its_traceback_and_the_others_go_on(thing, run) -> None:
