@@ -1,0 +1,76 @@
+"""`python -m benchmarks [NAME ...]`: measure, and say what came of it in a table.
+
+Every ratio is of whole processes (of calls, for `seam`) that took turns in this run; n is how often each side ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterable
+
+from benchmarks import runs, seam, stack, venv
+from benchmarks.measure import Figure, NotMeasured, not_measured
+from cc.report.table import table
+
+BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
+    "seam": (seam.seam, "a command across the seam, against sh alone"),
+    "steps": (runs.steps, "100 converged steps, against an empty Invoke task"),
+    "commands": (runs.commands, "100 converged commands, against sh alone"),
+    "status": (stack.status, "invoke status without containers, against an empty Invoke task"),
+    "status-standing": (stack.status_standing, "the same with the whole stack up (Docker)"),
+    "up-standing": (stack.up_standing, "invoke up on a standing stack, against docker compose up -d (Docker)"),
+    "up-cold": (stack.up_cold, "invoke up from nothing, against docker compose up -d --wait (Docker)"),
+    "venv": (venv.venv, "the size of a virtual environment with the runtime dependencies"),
+}
+MET = {True: "yes", False: "NO", None: "-"}
+
+
+def measured(name: str, count: int | None) -> list[Figure]:
+    """The figures of one benchmark; one line that says why not where something is missing."""
+    call, _ = BENCHMARKS[name]
+    try:
+        return list(call() if count is None else call(count))
+    except NotMeasured as why:
+        return [not_measured(name, str(why))]
+
+
+def words() -> argparse.Namespace:
+    names = "\n".join(f"  {name:16} {what}" for name, (_, what) in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, epilog=f"benchmarks, all of them by default:\n{names}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help="measure only these")
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of the table")
+    parser.add_argument("--runs", type=int, metavar="N", help="how often each side runs (default: as each one needs)")
+    parser.add_argument("--strict", action="store_true", help="exit 1 when a target is missed")
+    given = parser.parse_args()
+    for name in given.names:
+        if name not in BENCHMARKS:
+            parser.error(f"no benchmark is called {name!r}: they are {', '.join(BENCHMARKS)}")
+    if given.runs is not None and given.runs < 1:
+        parser.error("--runs must be at least 1")
+    return given
+
+
+def main() -> int:
+    given = words()
+    figures: list[Figure] = []
+    for name in given.names or BENCHMARKS:
+        print(f"{name}: {BENCHMARKS[name][1]} ...", file=sys.stderr, flush=True)
+        figures += measured(name, given.runs)
+    if given.json:
+        machine = {"cpus": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
+        print(json.dumps({"machine": machine, "figures": [figure.as_dict() for figure in figures]}))
+    else:
+        rows = [(each.name, each.told, each.target, MET[each.met], each.n or "-") for each in figures]
+        print(table(("name", "figure", "target", "met", "n"), rows, right=(4,)))
+    return 1 if given.strict and any(each.met is False for each in figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
