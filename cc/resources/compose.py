@@ -16,17 +16,16 @@ from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
-from cc.engine.waiting import wait_for
 from cc.errors import Failure, Interrupted
-from cc.resources import http, port
+from cc.resources import port
+from cc.resources.containers_gone import PROJECT_LABEL, gone, service_names
 from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
+from cc.resources.readiness import READY_S, await_ready, why_not_ready
 
-PROJECT_LABEL = "com.docker.compose.project"
 HASH_LABEL = "com.docker.compose.config-hash"
 READ_S = 10.0
 UP_S = 120.0
-READY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,19 +154,8 @@ class Up:
             return f"{container.name} runs an older image than {container.image} is now"
         return None
 
-    def _unready(self, by_service: Mapping[str, Container], wanted: tuple[str, ...]) -> str | None:
-        for service in wanted:
-            container = by_service[service]
-            if container.health in ("starting", "unhealthy"):
-                return container.describe()
-        if self._ready:
-            try:
-                answer = http.get(self._ready, timeout=2.0)
-            except Failure as failure:
-                return failure.message
-            if answer.status != 200:
-                return f"{self._ready} answers {answer.status}"
-        return None
+    def _unready(self, by_service: Mapping[str, Container], wanted: tuple[str, ...]) -> str:
+        return next((why for service in wanted if (why := why_not_ready(by_service[service], self._ready))), "")
 
     def check(self, context: Context, before: Probe) -> None:
         own = self._own()
@@ -210,7 +198,9 @@ class Up:
             # Not --no-deps: it leaves `depends_on` out of the configuration, and so out of its hash.
             self._compose.run("up", "-d", *self._wanted, deadline=context.left(UP_S))
             if self._wait:
-                self._await_ready(context, wanted)
+                await_ready(
+                    context, self._compose.docker, lambda: self._named(wanted), url=self._ready, within=self._within
+                )
         except Failure as failure:
             self._roll_back(existed, failure)
             raise
@@ -220,28 +210,9 @@ class Up:
         started = context.clock.now()
         self._compose.docker.pull(image, lambda text: context.say(text, context.clock.now() - started, None))
 
-    def _await_ready(self, context: Context, wanted: tuple[str, ...]) -> None:
-        last = ""
-
-        def look() -> str | None:
-            nonlocal last
-            own = self._own()
-            for service in wanted:
-                container = own.get(service)
-                if container is None or container.state in ("exited", "dead"):
-                    last = container.describe() if container else f"{service} has no container any more"
-                    return "died"
-            last = self._unready(own, wanted) or ""
-            return None if last else "ready"
-
-        found = wait_for(context, f"{', '.join(wanted)} to answer", look, within=self._within)
-        if found == "ready":
-            return
-        late = "" if found == "died" else f" within {self._within:g} s"
+    def _named(self, wanted: tuple[str, ...]) -> dict[str, Container | None]:
         own = self._own()
-        tail = self._compose.docker.log_tail
-        evidence = tuple(line for service in wanted if service in own for line in tail(own[service].name))
-        raise Failure(f"{', '.join(wanted)} did not become ready{late}: {last}", code="unhealthy", evidence=evidence)
+        return {service: own.get(service) for service in wanted}
 
     def _roll_back(self, existed: set[str], failure: Failure) -> None:
         """Remove what this act created. Its last words were taken before (`unhealthy`), or are taken now."""
@@ -286,78 +257,10 @@ class Down:
         return Acted("stopped by docker compose")
 
 
-def gone(docker: Docker, project: str, services: tuple[str, ...] = (), *, volumes: bool = False) -> Probe:
-    """Is nothing of this project there? Satisfied, or what is."""
-    labels = {PROJECT_LABEL: project}
-    containers = [c for c in docker.containers(labels) if not services or c.service in services]
-    left = [container.describe() for container in containers]
-    answer: list[str] = [container.id + container.state for container in containers]
-    if not services:
-        kinds = ("network", "volume") if volumes else ("network",)
-        for kind in kinds:
-            names = docker.names(kind, labels)
-            left += [f"{kind} {name}" for name in names]
-            answer += names
-    if left:
-        return Probe(False, "; ".join(left), tuple(answer))
-    return Probe(True, "Containers not running", tuple(answer))
-
-
-class Gone:
-    """Containers of a project stopped (or killed) and removed one by one, networks too: without compose.
-
-    `accept` stops nothing: it is satisfied where nothing runs, or where the daemon provably doesn't. A daemon that
-    hangs proves nothing (LADDERS.md, L6 rung 3).
-    """
-
-    probed = True
-
-    def __init__(self, host: Host, args: Mapping[str, Any]) -> None:
-        self._docker = Docker(host)
-        self._project = args.get("project") or host.project
-        self._how: str = args.get("how") or "stop"
-        self._grace = round(float(args.get("timeout") or STOP_GRACE_S))
-        self._services = _names(args)
-        self._volumes = bool(args.get("volumes"))
-        self.name = "accept" if self._how == "accept" else f"docker {self._how}"
-
-    def probe(self, context: Context) -> Probe:
-        try:
-            return gone(self._docker, self._project, self._services, volumes=self._volumes)
-        except Failure as failure:
-            if self._how == "accept" and failure.code == "daemon_down":
-                return Probe(True, "Containers not running")
-            raise
-
-    def check(self, context: Context, before: Probe) -> None:
-        if self._how == "accept":
-            raise Failure(f"nothing could stop what still runs: {before.reason}", code="not_satisfied")
-
-    def act(self, context: Context, before: Probe) -> Acted:
-        labels = {PROJECT_LABEL: self._project}
-        found = [c for c in self._docker.containers(labels) if not self._services or c.service in self._services]
-        running = [c.id for c in found if c.state not in ("exited", "created", "dead")]
-        if running:
-            grace = ("--time", str(self._grace)) if self._how == "stop" else ()
-            self._docker.cli(self._how, *grace, *running, deadline=context.left(self._grace * len(running) + 20))
-        if found:
-            self._docker.cli("rm", "-f", *[c.id for c in found], deadline=context.left(30))
-        if not self._services:
-            for kind in ("network", "volume") if self._volumes else ("network",):
-                for name in self._docker.names(kind, labels):
-                    self._docker.cli(kind, "rm", name, deadline=context.left(20))
-        return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker")
-
-
-def _names(args: Mapping[str, Any]) -> tuple[str, ...]:
-    """The services named; a variable may bring several in one word, or none."""
-    return tuple(name for given in args.get("services") or () for name in str(given).replace(",", " ").split())
-
-
 def _make(host: Host, args: Mapping[str, Any]) -> Action:
     secrets = {name: host.path(path) for name, path in (args.get("secrets") or {}).items()}
     compose = ComposeFile(host, Docker(host), host.path(args["file"]), args.get("project") or host.project, secrets)
-    services = _names(args)
+    services = service_names(args)
     return Down(compose, services, args) if args["state"] == "down" else Up(compose, services, args)
 
 
@@ -378,25 +281,4 @@ VERB = Verb(
         "services of a compose file",
     ),
     _make,
-)
-
-GONE = Verb(
-    VerbSpec(
-        "containers_gone",
-        (
-            Field("project", "string", doc="compose project; this run's own where it is left out"),
-            Field("services", "strings", doc="only these"),
-            Field(
-                "how",
-                "string",
-                choices=("stop", "kill", "accept"),
-                default="stop",
-                doc="how; or accept that there are none",
-            ),
-            Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
-            Field("volumes", "bool", default=False, doc="remove the named volumes and their data"),
-        ),
-        "containers of a project stopped and removed one by one, without compose",
-    ),
-    Gone,
 )

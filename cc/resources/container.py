@@ -13,15 +13,14 @@ from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
-from cc.engine.waiting import wait_for
 from cc.errors import ConfigError, Failure
-from cc.resources import http, port
+from cc.resources import port
 from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
+from cc.resources.readiness import READY_S, await_ready, why_not_ready
 
 OWNER_LABEL = "cc.owner"
 SPEC_LABEL = "cc.spec"
-READY_S = 60.0
 ACT_S = 60.0
 
 
@@ -70,15 +69,7 @@ class RunningContainer(_Named):
         return Probe(not unready, unready or f"{found.name} running", answer)
 
     def _unready(self, found: Container) -> str:
-        if found.health in ("starting", "unhealthy"):
-            return found.describe()
-        if (url := self._args.get("ready")) and self._host.wait:
-            try:
-                status = http.get(url, timeout=2.0).status
-            except Failure as failure:
-                return failure.message
-            return "" if status == 200 else f"{url} answers {status}"
-        return ""
+        return why_not_ready(found, self._args.get("ready") if self._host.wait else None)
 
     def check(self, context: Context, before: Probe) -> None:
         super().check(context, before)
@@ -101,28 +92,13 @@ class RunningContainer(_Named):
             if found is not None:
                 self._docker.cli("rm", "-f", found.id, deadline=context.left(ACT_S))
             self._docker.cli(*self._run_words(), deadline=context.left(ACT_S))
-        self._await_ready(context)
+        url = self._args.get("ready") if self._host.wait else None
+        within = self._args.get("within") or READY_S
+        await_ready(context, self._docker, lambda: {self._container: self._found()}, url=url, within=within)
         return Acted()
 
     def _same_image(self, found: Container) -> bool:
         return self._docker.image_id(found.image) in (None, found.image_id)
-
-    def _await_ready(self, context: Context) -> None:
-        last = ""
-
-        def look() -> bool | None:
-            nonlocal last
-            found = self._found()
-            if found is None or not found.running:
-                last = found.describe() if found else "it is gone"
-                return False
-            last = self._unready(found)
-            return None if last else True
-
-        within = self._args.get("within") or READY_S
-        if not wait_for(context, f"{self._container} to be ready", look, within=within):
-            evidence = self._docker.log_tail(self._container)
-            raise Failure(f"{self._container} did not become ready: {last}", code="unhealthy", evidence=evidence)
 
     def _run_words(self) -> list[str]:
         args = self._args
@@ -171,7 +147,7 @@ class AbsentContainer(_Named):
     def act(self, context: Context, before: Probe) -> Acted:
         grace = round(self._grace)
         self._docker.cli("stop", "--time", str(grace), self._container, deadline=context.left(grace + 20))
-        self._docker.cli("rm", "-f", self._container, deadline=context.left(ACT_S))
+        self._docker.cli("rm", "-fv", self._container, deadline=context.left(ACT_S))  # its anonymous volumes too
         return Acted()
 
 

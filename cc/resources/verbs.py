@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cc.engine.ladder import Ladder, Rung
 from cc.engine.runner import Step
 from cc.engine.spec import Playbook, RungSpec, StepSpec, VerbSpec
-from cc.resources import command, compose, container, docker_engine, file, http, port, process, script
+from cc.resources import command, compose, container, containers_gone, docker_engine, file, http, port, process, script
 from cc.resources.host import Host, Verb
 
 VERBS: tuple[Verb, ...] = (
@@ -18,7 +18,7 @@ VERBS: tuple[Verb, ...] = (
     port.VERB,
     process.VERB,
     compose.VERB,
-    compose.GONE,
+    containers_gone.VERB,
     container.VERB,
     docker_engine.VERB,
 )

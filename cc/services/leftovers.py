@@ -12,7 +12,7 @@ from typing import Any
 from cc.engine.spec import VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.errors import Failure
-from cc.resources.compose import gone
+from cc.resources.containers_gone import gone
 from cc.resources.docker import Docker
 from cc.resources.host import Host, Verb
 from cc.resources.process_stop import find_ours, ours, stop_group

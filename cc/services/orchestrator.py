@@ -20,7 +20,7 @@ from cc.engine.spec import Playbook, StepSpec
 from cc.engine.step import Context
 from cc.errors import ConfigError, Failure
 from cc.resources import verbs
-from cc.resources.compose import PROJECT_LABEL
+from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Docker
 from cc.resources.host import Verb
 from cc.resources.state import take_lock

@@ -1,0 +1,64 @@
+"""When a container counts as up: it runs, its own health check (if it has one) is content, and its URL answers 200.
+
+Shared by `compose` and `container`. May import what resources may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cc.engine.step import Context
+from cc.engine.waiting import wait_for
+from cc.errors import Failure
+from cc.resources import http
+from cc.resources.docker import Container, Docker
+
+READY_S = 60.0
+ANSWER_S = 2.0
+
+
+def why_not_ready(container: Container, url: str | None) -> str:
+    """ "" for a container that is ready; else what is awaited."""
+    if not container.running or container.health in ("starting", "unhealthy"):
+        return container.describe()
+    if url is None:
+        return ""
+    try:
+        answer = http.get(url, timeout=ANSWER_S)
+    except Failure as failure:
+        return failure.message
+    return "" if answer.status == 200 else f"{url} answers {answer.status}"
+
+
+def await_ready(
+    context: Context,
+    docker: Docker,
+    read: Callable[[], Mapping[str, Container | None]],
+    *,
+    url: str | None,
+    within: float,
+) -> None:
+    """Wait until all that `read` gives (by what it is called) are ready, at most `within` seconds.
+
+    One that ended is not waited for. Raises Failure `unhealthy` with the last lines that the containers wrote.
+    """
+    last = ""
+
+    def look() -> str | None:
+        nonlocal last
+        for name, container in read().items():
+            if container is None or container.state in ("exited", "dead"):
+                last = container.describe() if container else f"{name} has no container any more"
+                return "ended"
+            if last := why_not_ready(container, url):
+                return None
+        return "ready"
+
+    names = ", ".join(read())
+    found = wait_for(context, f"{names} to answer", look, within=within)
+    if found == "ready":
+        return
+    late = "" if found == "ended" else f" within {within:g} s"
+    there = [container.name for container in read().values() if container is not None]
+    evidence = tuple(line for name in there for line in docker.log_tail(name))
+    raise Failure(f"{names} did not become ready{late}: {last}", code="unhealthy", evidence=evidence)
