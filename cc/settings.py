@@ -55,7 +55,7 @@ def load(environ: Mapping[str, str], directory: str | None = None) -> Settings:
     home = _home(environ)
     values: dict[str, Any] = {"home": home}
     origin = {"home": "environment CC_HOME" if environ.get("CC_HOME") else "default"}
-    for path in (os.path.join(home, "config.yaml"), os.path.join(directory or os.getcwd(), "cc.yaml")):
+    for path in (os.path.join(home, "config.yaml"), os.path.join(directory or _current(), "cc.yaml")):
         _from_file(path, values, origin)
     for name, (variable, read) in NAMES.items():
         given = environ.get(variable)
@@ -68,10 +68,23 @@ def load(environ: Mapping[str, str], directory: str | None = None) -> Settings:
     return Settings(**values, origin=origin)
 
 
+def _current() -> str:
+    try:
+        return os.getcwd()
+    except OSError:
+        return os.devnull  # somebody removed the directory that we stand in: there is no cc.yaml in it
+
+
 def _home(environ: Mapping[str, str]) -> str:
     given = environ.get("CC_HOME")
     if given:
-        return os.path.abspath(os.path.expanduser(given))
+        given = os.path.expanduser(given)
+        if not os.path.isabs(given) and _current() == os.devnull:
+            raise ConfigError(
+                f"{given!r} is relative to the current directory, which is gone", field="CC_HOME",
+                hint="change to a directory that exists, or give an absolute path",
+            )  # fmt: skip
+        return os.path.abspath(given)
     user_home = environ.get("HOME") or os.path.expanduser("~")
     if not os.path.isabs(user_home):
         raise ConfigError(
@@ -91,7 +104,8 @@ def _from_file(path: str, values: dict[str, Any], origin: dict[str, str]) -> Non
     from cc import document
 
     names = {variable.removeprefix("CC_").lower(): name for name, (variable, _) in NAMES.items()}
-    for key, (value, line) in document.load(content, file=path).top_level().items():
+    read = document.load(content, file=path)
+    for key, (value, line) in read.top_level().items():
         if key not in names:
             import difflib
 
@@ -102,20 +116,33 @@ def _from_file(path: str, values: dict[str, Any], origin: dict[str, str]) -> Non
             )  # fmt: skip
         if value is None:
             continue
-        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = _text(read.root.value[key])
+        if text is None:
+            raise ConfigError(f"{key}: must be one value or a list of them", file=path, line=line, field=key)
         values[names[key]] = _read(NAMES[names[key]][1], text, key, path, line)
         origin[names[key]] = f"{path}:{line}"
+
+
+def _text(node: Any) -> str | None:
+    """A value as it was written (a password `1.10` is not 1.1), a list joined by commas; None for anything deeper."""
+    if isinstance(node.value, list):
+        parts = [_text(each) for each in node.value if not isinstance(each.value, list)]
+        return ",".join(map(str, parts)) if None not in parts and len(parts) == len(node.value) else None
+    return None if isinstance(node.value, dict) else str(node.text)
 
 
 def _read(read: Callable[[str], Any], text: str, name: str, file: str | None, line: int | None) -> Any:
     try:
         return read(text)
     except ValueError as error:
-        raise ConfigError(f"{name}: {error}, not {text!r}", file=file, line=line, field=name) from None
+        from cc.document import shortened
+
+        shown = shortened(re.sub(r"//[^/@\s]*@", "//***@", text))  # a URL may hold a password
+        raise ConfigError(f"{name}: {error}, not {shown!r}", file=file, line=line, field=name) from None
 
 
 def _port(text: str) -> int:
-    if not text.strip().isdecimal() or not 1 <= int(text) <= 65535:
+    if not re.fullmatch(r"\s*[0-9]{1,5}\s*", text) or not 1 <= int(text) <= 65535:
         raise ValueError("must be a port from 1 to 65535")
     return int(text)
 
@@ -140,15 +167,25 @@ def _project(text: str) -> str:
 def _urls(text: str) -> tuple[str, ...]:
     urls = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
     for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is none, a bracket that is not closed
+            usable = False
+        if not usable:
             raise ValueError("must be http:// or https:// URLs, separated by commas")
     return urls
 
 
 def _host_port(text: str) -> tuple[str, int]:
+    """HOST, HOST:PORT; an IPv6 address with a port stands in brackets."""
     host, colon, port = text.rpartition(":")
-    return (host, _port(port)) if colon else (text, 5555)
+    if not colon or (":" in host and not host.endswith("]")) or text.endswith("]"):
+        host, port = text, "5555"
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or any(letter.isspace() for letter in host):
+        raise ValueError("must be HOST or HOST:PORT")
+    return host, _port(port)
 
 
 def _word(text: str) -> str:
