@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
@@ -25,6 +25,7 @@ from cc.resources.readiness import READY_S, await_ready, why_not_ready
 
 HASH_LABEL = "com.docker.compose.config-hash"
 READ_S = 10.0
+ROLL_BACK_S = 30.0
 UP_S = 120.0
 
 
@@ -38,16 +39,11 @@ class ComposeFile:
     project: str
     secrets: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, *args: str, deadline: float, despite_cancel: bool = False) -> Any:
+    def run(self, *args: str, deadline: float) -> Any:
         """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin."""
         words = ("-f", self.file, "-p", self.project, *args)
-        extra = {
-            "environ": self._secret_values(),
-            "deadline": deadline,
-            "secrets": tuple(self._secret_values().values()),
-        }
-        if despite_cancel:
-            extra["despite_cancel"] = True
+        secrets = self._secret_values()
+        extra = {"environ": secrets, "deadline": deadline, "secrets": tuple(secrets.values())}
         if not self.host.memo.get("legacy compose"):
             try:
                 return self.docker.cli("compose", *words, **extra)
@@ -69,6 +65,12 @@ class ComposeFile:
 
     def _secret_values(self) -> dict[str, str]:
         return {name: _read_secret(name, path) for name, path in self.secrets.items()}
+
+    def require_secrets(self) -> None:
+        """Raise Failure bad_config for a secret whose file holds nothing."""
+        for name, value in self._secret_values().items():
+            if not value:
+                raise Failure(f"{name}: {self.secrets[name]} holds no secret", code="bad_config")
 
     def hashes(self) -> dict[str, str]:
         """Compose's own hash of each service's configuration in this environment."""
@@ -96,11 +98,14 @@ class ComposeFile:
 
 
 def _read_secret(name: str, path: str) -> str:
+    """What the file holds; "" while there is none, which no act may begin with (a plan does not make the file)."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().strip()
+    except FileNotFoundError:
+        return ""
     except OSError as error:
-        raise Failure(f"{name}: cannot read {path}: {error.strerror}", code="permission_denied") from error
+        raise Failure(f"{name}: cannot read {path}: {error.strerror}", code="bad_config") from error
 
 
 class Up:
@@ -183,6 +188,7 @@ class Up:
             )
 
     def act(self, context: Context, before: Probe) -> Acted:
+        self._compose.require_secrets()
         existed = {container.id for container in self._compose.containers()}
         services = self._compose.services()
         wanted = self._wanted or tuple(services)
@@ -216,15 +222,18 @@ class Up:
 
     def _roll_back(self, existed: set[str], failure: Failure) -> None:
         """Remove what this act created. Its last words were taken before (`unhealthy`), or are taken now."""
-        created = [container for container in self._compose.containers() if container.id not in existed]
-        for container in created:
-            if not failure.evidence and not isinstance(failure, Interrupted):
-                failure.evidence = self._compose.docker.log_tail(container.name)
-        if not existed:
-            self._compose.run("down", "--timeout", "2", deadline=30.0, despite_cancel=True)
-        elif created:
-            ids = [container.id for container in created]
-            self._compose.docker.cli("rm", "-f", *ids, deadline=30.0, despite_cancel=True)
+        docker = Docker(self._compose.host, despite_cancel=True)
+        compose = replace(self._compose, docker=docker)
+        try:
+            created = [container for container in compose.containers() if container.id not in existed]
+            if created and not failure.evidence and not isinstance(failure, Interrupted):
+                failure.evidence = docker.log_tail(created[0].name)
+            if not existed:
+                compose.run("down", "--timeout", "2", deadline=ROLL_BACK_S)
+            elif created:
+                docker.cli("rm", "-fv", *[container.id for container in created], deadline=ROLL_BACK_S)
+        except Failure as trouble:
+            failure.evidence += (f"what this run made could not be removed again: {trouble.message}",)
 
 
 class Down:

@@ -130,11 +130,13 @@ class Docker:
     """The engine that this host's docker talks to.
 
     One that was silent for its whole deadline is not asked again in the same run: its silence is remembered in the
-    host's memo under HUNG, until somebody starts it.
+    host's memo under HUNG, until somebody starts it. `despite_cancel` is for cleaning up after a cancelled act: its
+    commands are bounded by their deadlines alone.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, despite_cancel: bool = False) -> None:
         self._host = host
+        self._despite_cancel = despite_cancel
         self._socket = local_socket(host.environ)
 
     def cli(self, *args: str, **options: Any) -> Result:
@@ -143,16 +145,13 @@ class Docker:
 
     def program(
         self, *argv: str, deadline: float = READ_S, environ: Mapping[str, str] | None = None, check: bool = True,
-        secrets: tuple[str, ...] = (), despite_cancel: bool = False,
+        secrets: tuple[str, ...] = (),
     ) -> Result:  # fmt: skip
-        """Run a program that speaks for the engine. Raises the Failure that its words mean.
-
-        `despite_cancel` is for cleaning up after a cancelled act: bounded by its deadline alone.
-        """
+        """Run a program that speaks for the engine. Raises the Failure that its words mean."""
         self._refuse_when_hung()
         command = Command(
             argv, env={**self._host.environ, **(environ or {})}, deadline=deadline, check=check,
-            secrets=(*self._host.secrets, *secrets), cwd=self._host.base, despite_cancel=despite_cancel,
+            secrets=(*self._host.secrets, *secrets), cwd=self._host.base, despite_cancel=self._despite_cancel,
         )  # fmt: skip
         try:
             return self._host.shell.run(command)
