@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
+import stat
 
 from cc.errors import Failure
 
@@ -15,12 +15,15 @@ from cc.errors import Failure
 def write_whole(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace `path` by `data` in one step, with these permission bits, in a directory that exists.
 
-    `durable` waits until it is on disk. Raises Failure with code disk_full or permission_denied.
+    `durable` waits until it is on disk. Raises Failure with code disk_full or permission_denied, bad_config for a
+    device or a pipe: root would replace /dev/null by a file.
     """
     directory, name = os.path.split(path)
-    temporary = ""
+    # Named before it is made: whatever interrupts us in between, the name of what has to go is known.
+    temporary = os.path.join(directory, f".{name[:40]}.{os.urandom(8).hex()}")
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=directory or ".")
+        _refuse_special(path)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             file.write(data)
@@ -28,10 +31,21 @@ def write_whole(path: str, data: bytes, *, mode: int = 0o600, durable: bool = Tr
             if durable:
                 os.fsync(descriptor)
         os.replace(temporary, path)
-    except OSError as error:
-        if temporary and os.path.lexists(temporary):
+    except BaseException as error:  # also what a signal handler raises: no temporary file may stay
+        if os.path.lexists(temporary):
             os.unlink(temporary)
-        raise os_failure(error, f"cannot write {path}") from error
+        if isinstance(error, OSError):
+            raise os_failure(error, f"cannot write {path}") from error
+        raise
+
+
+def _refuse_special(path: str) -> None:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise Failure(f"cannot write {path}: it is a device, a pipe or a socket", code="bad_config")
 
 
 def os_failure(error: OSError, what: str) -> Failure:
