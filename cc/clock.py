@@ -12,6 +12,8 @@ import threading
 import time
 from typing import Protocol
 
+LONGEST_POLL_S = 86400.0  # poll(2) takes milliseconds in an int, which 25 days overflow
+
 
 class Clock(Protocol):
     """Seconds since an arbitrary start, never going back; and waiting."""
@@ -68,10 +70,12 @@ class Cancel:
         """Ask for the stop. The first reason stays."""
         if self._reason is None:
             self._reason = reason
+            if self._closed:
+                return  # the descriptor's number may be somebody else's file by now
             try:
                 os.write(self._writing, b"x")
             except OSError:
-                pass  # closed, or full: the attribute says it all the same
+                pass  # full: the attribute says it all the same
 
     @property
     def requested(self) -> str | None:
@@ -84,11 +88,12 @@ class Cancel:
 
     def wait(self, seconds: float) -> bool:
         """Wait until requested, at most so long. True if requested."""
-        if self._reason is not None:
-            return True
+        end = time.monotonic() + seconds
         poller = select.poll()
-        poller.register(self._reading, select.POLLIN)
-        poller.poll(max(0.0, seconds) * 1000)
+        if not self._closed:
+            poller.register(self._reading, select.POLLIN)
+        while self._reason is None and (left := end - time.monotonic()) > 0:
+            poller.poll(min(left, LONGEST_POLL_S) * 1000)
         return self._reason is not None
 
     def close(self) -> None:
