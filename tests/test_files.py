@@ -171,13 +171,16 @@ def test_a_signal_handler_that_raises_in_the_middle_leaves_no_temporary_file(tmp
     def late(number: int, frame: object) -> None:
         raise RunDeadlineError("late")
 
+    def write_until(seconds: float) -> None:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        while True:
+            write_whole(str(tmp_path / "file"), b"x" * 100_000, durable=False)
+
     before = signal.signal(signal.SIGALRM, late)
     try:
         for moment in range(200):
             with pytest.raises(RunDeadlineError):
-                signal.setitimer(signal.ITIMER_REAL, 0.0002 + moment * 0.00001)
-                while True:
-                    write_whole(str(tmp_path / "file"), b"x" * 100_000, durable=False)
+                write_until(0.0002 + moment * 0.00001)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert [name for name in os.listdir(tmp_path) if name != "file"] == []
