@@ -8,14 +8,15 @@ What an operation needs to know comes in; what happened goes to the listeners an
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cc.engine.events import Listener
+from cc.engine.events import Listener, Waiting
 from cc.engine.outcome import Fallback, Recap
 from cc.engine.plan import planned
 from cc.engine.playbook import parse, select
-from cc.engine.runner import Runner, Step
+from cc.engine.runner import QUIET_S, Runner, Step
 from cc.engine.spec import Playbook, StepSpec
 from cc.engine.step import Context
 from cc.errors import ConfigError, Failure
@@ -30,6 +31,7 @@ from cc.services.stack import BY_NAME, Stack
 
 PLAYBOOKS = ("up", "down", "restart")
 LARGEST_PLAYBOOK = 1024 * 1024 + 1
+BEFORE = "before the run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Orchestrator:
         """Carry it out. Raises ConfigError, LockHeldError, and Failure if the state directory is of no use."""
         steps = self._steps(operation)
         if operation.command in PLAYBOOKS:
-            self._refuse_a_stranger()
+            self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
         lock = take_lock(self._stack.state, operation.command, self._context(), timeout=operation.lock_timeout)
         try:
             fallbacks = self._after_a_killed_run(lock.interrupted)
@@ -88,7 +90,21 @@ class Orchestrator:
         )
 
     def _context(self) -> Context:
-        return Context(clock=self._stack.clock, cancel=self._stack.cancel)
+        return Context(clock=self._stack.clock, cancel=self._stack.cancel, say=self._say)
+
+    def _say(self, what: str, elapsed: float, within: float | None) -> None:
+        for listener in self._listeners:
+            listener(Waiting(BEFORE, what, elapsed, within))
+
+    def _aloud(self, what: str, call: Callable[[], None]) -> None:
+        """Call it, and say after a second what is awaited: there is no runner yet that would."""
+        timer = threading.Timer(QUIET_S, self._say, (what, QUIET_S, None))
+        timer.daemon = True
+        timer.start()
+        try:
+            call()
+        finally:
+            timer.cancel()
 
     def _steps(self, operation: Operation) -> list[Step]:
         known = self._verbs()
