@@ -1,0 +1,12 @@
+"""The supervisor: a daemon of our own that keeps the stack alive and answers at once. Nothing depends on it.
+
+    states     which state a service may go to from which (pure)
+    registry   what is to run and what was seen of it, kept in SQLite
+    watchdog   when to restart, when to give up (pure), and the loop that does it
+    protocol   the messages, drawn in its docstring (pure)
+    transport  sockets: Unix with its owner checked, TCP with both sides proving the token
+    server     takes connections, answers from a table of methods
+    client     asks, within deadlines
+
+`protocol`, `transport` and `client` import only leaves, so that `invoke status` stays instant.
+"""
