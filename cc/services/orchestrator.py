@@ -16,9 +16,10 @@ from cc.engine.events import Listener, Waiting
 from cc.engine.outcome import Fallback, Recap
 from cc.engine.plan import planned
 from cc.engine.playbook import parse, select
-from cc.engine.runner import QUIET_S, Runner, Step
+from cc.engine.runner import Runner, Step
 from cc.engine.spec import Playbook, StepSpec
 from cc.engine.step import Context
+from cc.engine.waiting import QUIET_S
 from cc.errors import ConfigError, Failure, LockHeldError, RunDeadlineError
 from cc.resources import verbs
 from cc.resources.containers_gone import PROJECT_LABEL
