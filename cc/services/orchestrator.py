@@ -71,6 +71,7 @@ class Orchestrator:
         """
         started = self._stack.clock.now()
         steps = self._steps(operation)
+        self._stack.state.ensure()
         if operation.command in PLAYBOOKS:
             self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
         lock = self._lock(operation, self._context().until(_left(operation.timeout, started, self._stack.clock.now())))
@@ -110,7 +111,10 @@ class Orchestrator:
 
     def _say(self, what: str, elapsed: float, within: float | None) -> None:
         for listener in self._listeners:
-            listener(Waiting(BEFORE, what, elapsed, within))
+            try:
+                listener(Waiting(BEFORE, what, elapsed, within))
+            except Failure:
+                pass  # a journal on a full disk: the run itself will tell of it
 
     def _aloud(self, what: str, call: Callable[[], None]) -> None:
         """Call it, and say after a second what is awaited: there is no runner yet that would."""
