@@ -44,7 +44,8 @@ class Box:
         }
         self.env |= {name: os.environ[name] for name in INHERITED if name in os.environ}
         (directory / "empty").mkdir()
-        (directory / "empty" / "tasks.py").write_text("from invoke import task\n\n\n@task\ndef nop(c):\n    pass\n")
+        (directory / "empty" / "tasks.py").write_text("from invoke import task\n")
+        self.add_task("nop", "pass")
 
     def run(self, *argv: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, fails: bool = False) -> str:
         """Run to the end; its stdout. What it says is shown if it fails and should not."""
@@ -61,9 +62,18 @@ class Box:
         """`invoke WORDS` in the project."""
         return self.run(INVOKE, *words)
 
+    def add_task(self, name: str, *body: str) -> None:
+        """One more task beside the empty one, apart from the project."""
+        with (self.dir / "empty" / "tasks.py").open("a") as file:
+            file.write(f"\n\n@task\ndef {name}(c):\n" + "".join(f"    {line}\n" for line in body))
+
+    def task(self, name: str, **environ: str) -> str:
+        """`invoke NAME` there."""
+        return self.run(INVOKE, name, cwd=self.dir / "empty", env=self.env | environ)
+
     def empty_task(self) -> str:
         """What Invoke costs by itself: `invoke nop`."""
-        return self.run(INVOKE, "nop", cwd=self.dir / "empty")
+        return self.task("nop")
 
     def use_docker(self) -> None:
         """Make sure of an engine and of images. Raises NotMeasured."""

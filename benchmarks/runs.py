@@ -3,19 +3,21 @@
 steps      `file: {state: directory}`. The price of one more step is (a hundred steps - one step) / 99, whole processes;
            start-up (Invoke, reading the playbook's first step) falls out of it. The whole run is compared to an empty
            Invoke task beside it.
-commands   `command` with `unless: "true"`, so that a converged step runs exactly one `sh -c true` across the seam.
-           Against it stands `sh` alone, in a Python of its own, one `sh -c true` after the other. Of both sides only
-           the 99 more commands count, (hundred - one) / 99: the start-ups (Invoke and cc; Python and `import sh`)
-           differ, and are told by `steps` already. Twice: the steps in a chain, so that ours too run one after
-           another and the ratio is the overhead of the seam and the runner; and independent, as people write them,
-           where the runner takes eight at a time.
+commands   `command` with `unless: "true"`, so that a converged step runs exactly one `sh -c true` across the seam, the
+           steps in a chain so that they run one after another, as bare `sh` does. Three comparisons:
+           commands              the price of one more, (hundred - one) / 99, against the same of `sh` in a bare Python.
+                                 Start-ups fall out. The strictest: a fork costs by the memory of the process that
+                                 forks, and Invoke alone is 14 MB of it, for which `sh` called there pays just as much
+           commands-invoke       whole processes, against an Invoke task that calls `sh`: what one would write instead
+           commands-independent  as `commands`, the steps without a chain, of which the runner takes eight at a time
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from benchmarks.box import Box, boxed
@@ -25,7 +27,7 @@ MANY = 100
 STEP_MS = 0.5
 WHOLE = 2.5
 COMMANDS = 1.2
-BARE = "import sh, sys\nrun = sh.Command('sh')\nfor _ in range(int(sys.argv[1])):\n    run('-c', 'true')\n"
+BARE = "import os, sh\nrun = sh.Command('sh')\nfor _ in range(int(os.environ['COUNT'])):\n    run('-c', 'true')\n"
 
 
 def steps(runs: int = 15) -> Iterator[Figure]:
@@ -49,17 +51,19 @@ def steps(runs: int = 15) -> Iterator[Figure]:
     yield Figure("steps-whole-run", whole, "x", said, WHOLE, f"<= {WHOLE} x", runs, data)
 
 
-def commands(runs: int = 7) -> Iterator[Figure]:
+def commands(runs: int = 9) -> Iterator[Figure]:
     with boxed() as box:
-        ours = {
-            f"{kind}-{count}": _playbook(box, f"{kind}-{count}", _commands(count, chained=kind == "chain"))
-            for kind in ("chain", "independent")
-            for count in (1, MANY)
-        }
-        sides = {name: lambda file=file: box.invoke("play", file) for name, file in ours.items()}
-        sides |= {
-            f"sh-{count}": lambda count=count: box.run(sys.executable, "-c", BARE, str(count)) for count in (1, MANY)
-        }
+        box.add_task("bare", *BARE.splitlines())
+        sides: dict[str, Callable[[], str]] = {}
+        for count in (1, MANY):
+            chain = _playbook(box, f"chain-{count}", _commands(count, chained=True))
+            loose = _playbook(box, f"independent-{count}", _commands(count, chained=False))
+            sides |= {
+                f"chain-{count}": partial(box.invoke, "play", chain),
+                f"independent-{count}": partial(box.invoke, "play", loose),
+                f"sh-{count}": partial(box.run, sys.executable, "-c", BARE, env=box.env | {"COUNT": str(count)}),
+            }
+        sides["task"] = partial(box.task, "bare", COUNT=str(MANY))
         took = in_turns(sides, runs)
     each = {kind: (took[f"{kind}-{MANY}"] - took[f"{kind}-1"]) / (MANY - 1) for kind in ("chain", "independent", "sh")}
     data = {f"{name}_s": value for name, value in took.items()}
@@ -67,6 +71,9 @@ def commands(runs: int = 7) -> Iterator[Figure]:
         ratio = each[kind] / each["sh"]
         said = f"{each[kind] * 1000:.2f} ms a step, sh alone {each['sh'] * 1000:.2f} ms: {ratio:.2f} x"
         yield Figure(name, ratio, "x", said, COMMANDS, f"<= {COMMANDS} x", runs, data)
+    whole = took[f"chain-{MANY}"] / took["task"]
+    said = f"{MANY} steps {ms(took[f'chain-{MANY}'])}, a task that calls sh {ms(took['task'])}: {whole:.2f} x"
+    yield Figure("commands-invoke", whole, "x", said, COMMANDS, f"<= {COMMANDS} x", runs, data)
 
 
 def _playbook(box: Box, name: str, steps: list[str]) -> str:

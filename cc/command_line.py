@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TextIO
 from cc.clock import Cancel, SystemClock, timestamp
 from cc.engine.events import Event, Listener
 from cc.engine.outcome import Recap
-from cc.errors import CcError, InterruptedRunError, RunDeadlineError, UsageError
+from cc.errors import CcError, Interrupted, InterruptedRunError, RunDeadlineError, UsageError
 from cc.report.console import Console, wants_colour
 from cc.report.exit_code import SIGNALS, exit_code
 from cc.settings import Settings, load
@@ -109,9 +109,10 @@ def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> 
 def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: bool) -> int:
     colour = wants_colour(people, os.environ, refused=options.no_color)
     console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
+    cancel = Cancel()
     try:
-        session = Session(name, options, load(os.environ), console)
-        with _signals(session.cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
+        session = Session(name, options, load(os.environ), console, cancel)
+        with _signals(cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
             came = body(session)
         if isinstance(came, Recap):
             return _print_recap(came, session)
@@ -119,6 +120,9 @@ def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: 
         return came.exit_code
     except KeyboardInterrupt:
         return _print_error(InterruptedRunError("interrupted", exit_code=SIGNALS["SIGINT"]), options)
+    except Interrupted as error:  # before there was a runner that would say so: while another run was waited for
+        code = SIGNALS.get(cancel.requested or "", SIGNALS["SIGINT"])
+        return _print_error(InterruptedRunError(error.message, exit_code=code), options)
     except CcError as error:
         return _print_error(error, options)
     except BrokenPipeError:

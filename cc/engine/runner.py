@@ -35,11 +35,10 @@ from cc.engine.ladder import Ladder, Rung, run_ladder
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status, all_fallbacks
 from cc.engine.retry import RetryPolicy
 from cc.engine.step import Action, AttemptsOver, Context, failed, outcome_of, run_with_retry
+from cc.engine.waiting import QUIET_S, REPEAT_S
 from cc.errors import ConfigError, Failure
 
 WORKERS = 8
-QUIET_S = 1.0
-REPEAT_S = 5.0
 T = TypeVar("T")
 
 

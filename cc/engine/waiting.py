@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from cc.engine.runner import QUIET_S, REPEAT_S
 from cc.engine.step import Context
 from cc.errors import Interrupted
 
+QUIET_S = 1.0  # seconds of silence before it is said what is awaited
+REPEAT_S = 5.0  # and between saying it again
 T = TypeVar("T")
 
 

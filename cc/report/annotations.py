@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cc.engine.outcome import Recap, Status
+from cc.report.printable import one_line
 
 
 def annotation_lines(recap: Recap, environ: Mapping[str, str]) -> list[str]:
@@ -23,7 +24,9 @@ def annotation_lines(recap: Recap, environ: Mapping[str, str]) -> list[str]:
     if environ.get("GITLAB_CI") == "true":
         words = {Status.FAILED: "ERROR"}
         return [
-            f"{words.get(step.outcome.status, 'WARNING')}: {recap.command}: {step.name}: {step.outcome.reason}"
+            one_line(
+                f"{words.get(step.outcome.status, 'WARNING')}: {recap.command}: {step.name}: {step.outcome.reason}"
+            )
             for step in recap.steps
             if step.outcome.status is Status.FAILED or step.outcome.degraded
         ]

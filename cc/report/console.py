@@ -8,23 +8,33 @@ skipped  collector                   requires 'clickhouse', which was skipped
 
 from __future__ import annotations
 
-import re
-import shutil
+import os
 import textwrap
 from collections.abc import Mapping
 from typing import TextIO
 
 from cc.engine.events import AttemptFailed, Event, Note, RunFinished, RungFailed, RunStarted, StepFinished, Waiting
 from cc.engine.outcome import NamedOutcome, Outcome, Recap, Status
+from cc.report.printable import ESCAPES, one_line, printable
 
 COLOURS = {"ok": "32", "changed": "33", "skipped": "36", "failed": "31", "degraded": "35", "hint": "1"}
 EVIDENCE_LINES = 10
-ESCAPES = re.compile("\x1b\\[[0-9;]*m")
+COLUMNS = 80
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str], *, refused: bool) -> bool:
     """Colour only for a terminal that can show it (https://no-color.org)."""
     return not refused and stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def _columns(stream: TextIO) -> int | None:
+    """The width of the terminal that this very stream writes to, None where it is none."""
+    if not stream.isatty():
+        return None
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or COLUMNS
+    except OSError:
+        return COLUMNS
 
 
 class Console:
@@ -35,7 +45,7 @@ class Console:
         self._colour = colour
         self._quiet = quiet
         self._verbose = verbose
-        self._width = shutil.get_terminal_size().columns if stream.isatty() else None
+        self._width = _columns(stream)
         self._names = 12
 
     def __call__(self, event: Event) -> None:
@@ -70,10 +80,10 @@ class Console:
             self._line("warn", name, None, warning)
         if outcome.status is Status.FAILED or (self._verbose and outcome.evidence):
             for line in outcome.evidence[-EVIDENCE_LINES if not self._verbose else None :]:
-                self._write(f"    | {line}")
+                self._write(f"    | {printable(line)}")
         if outcome.diff and self._verbose:
-            for line in outcome.diff.splitlines():
-                self._write(f"    {line}")
+            for line in outcome.diff.removesuffix("\n").split("\n"):
+                self._write(f"    {printable(line)}")
 
     def recap(self, recap: Recap) -> None:
         """Counts, each degradation and failure with its reason and what to type next, each fallback taken."""
@@ -93,22 +103,25 @@ class Console:
                 told.add(step.name)
         for fallback in recap.fallbacks:
             if fallback.what not in told:
-                self._paragraph(f"  {'fallback':9}", f"{fallback.what}, rung {fallback.rung}: {fallback.reason}")
+                self._paragraph(
+                    f"  {'fallback':9}", one_line(f"{fallback.what}, rung {fallback.rung}: {fallback.reason}")
+                )
         for warning in recap.warnings:
-            self._paragraph(f"  {'warning':9}", warning)
+            self._paragraph(f"  {'warning':9}", one_line(warning))
 
     def _trouble(self, step: NamedOutcome) -> None:
         word = "failed" if step.outcome.status is Status.FAILED else "degraded"
-        self._paragraph(f"  {self._paint(word, f'{word:9}')}", f"{step.name}: {step.outcome.reason}")
+        self._paragraph(f"  {self._paint(word, f'{word:9}')}", one_line(f"{step.name}: {step.outcome.reason}"))
         if step.outcome.hint:
-            self._paragraph(f"  {'':9}", f"-> {self._paint('hint', step.outcome.hint)}")
+            self._paragraph(f"  {'':9}", f"-> {self._paint('hint', one_line(step.outcome.hint))}")
 
     def _line(self, word: str, name: str, seconds: float | None, text: str) -> None:
         took = f"{seconds:6.2f} s" if seconds is not None else " " * 8
         first, _, rest = text.partition("\n")
-        self._paragraph(f"{self._paint(word, f'{word:8}')} {name:{self._names}} {took}", first, gap="  ")
+        self._paragraph(f"{self._paint(word, f'{word:8}')} {name:{self._names}} {took}", printable(first), gap="  ")
         if rest and self._verbose:
-            self._write(textwrap.indent(rest, "    "))
+            for line in rest.split("\n"):
+                self._write(f"    {printable(line)}")
 
     def _paragraph(self, head: str, text: str, *, gap: str = " ") -> None:
         """Head and text on one line where they fit; else the text below it, broken at the terminal's width."""

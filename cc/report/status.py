@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cc.report.printable import one_line
 from cc.report.table import table
 from cc.services.health import Health
 
@@ -29,7 +30,9 @@ def status_text(document: dict[str, Any]) -> str:
         for each in document["services"]
     ]
     lines = [table(("service", "state", "health", "up", "where", "pid"), rows, right=(3, 5))]
-    lines += [f"degraded: {each['what']}: {each['reason']}" for each in document["degraded"] if each["reason"]]
+    lines += [
+        one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]
+    ]
     return "\n".join(lines)
 
 

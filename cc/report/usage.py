@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from cc.report.printable import one_line
 from cc.report.table import table
 from cc.usage.model import Reading, Totals
 
@@ -16,9 +17,11 @@ def usage_text(reading: Reading) -> str:
     rows.append(("total", *_cells(reading.total)))
     lines = [table((reading.by or "", *HEADERS), rows, right=range(1, len(HEADERS) + 1))]
     if reading.total.cost_unknown_models:
-        lines.append(f"no price is known for: {', '.join(reading.total.cost_unknown_models)}")
+        known = _money(reading.total.cost_known_usd)
+        models = one_line(", ".join(reading.total.cost_unknown_models))
+        lines.append(f"no price is known for: {models}; the rest cost {known} USD")
     lines.append("")
-    lines += _provenance(reading)
+    lines += map(one_line, _provenance(reading))
     return "\n".join(lines)
 
 
@@ -37,7 +40,9 @@ def _money(cost: Decimal | None) -> str:
     """To the cent; below a cent to the micro-dollar, so that little is not shown as nothing."""
     if cost is None:
         return "-"
-    return f"{cost:,.2f}" if cost >= Decimal("0.01") or not cost else f"{cost:.6f}"
+    if cost >= Decimal("0.01") or not cost:
+        return f"{cost:,.2f}"
+    return f"{cost:.6f}" if cost >= Decimal("0.000001") else "<0.000001"
 
 
 def _provenance(reading: Reading) -> list[str]:

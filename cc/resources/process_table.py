@@ -1,7 +1,7 @@
 """The system's table of processes and of listening sockets, as rows: /proc on Linux, psutil elsewhere.
 
 The one module that imports psutil, and only in functions: what /proc tells is read there (19 ms less), and psutil does
-what it alone does right everywhere: describing, and signalling with a check that the pid was not reused.
+what it alone does right everywhere: signalling with a check that the pid was not reused.
 Whose a process is, and whether it may be ended, is for process_stop.py to say.
 """
 
@@ -11,6 +11,7 @@ import os
 import pwd
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -74,11 +75,13 @@ def identify(pid: int) -> Identity | None:
 
 def describe(pid: int) -> ProcessFact | None:
     """A living process, None if there is none. Where another user's process hides something, that is "?" or 0."""
-    import psutil
-
     identity = identify(pid)
     if identity is None:
         return None
+    if LINUX:
+        return _described_in_proc(identity)
+    import psutil
+
     try:
         told = psutil.Process(pid).as_dict(["name", "cmdline", "username", "create_time", "memory_info"], ad_value=None)
     except psutil.NoSuchProcess:
@@ -91,6 +94,26 @@ def describe(pid: int) -> ProcessFact | None:
         user=told["username"] or "?",
         uptime_s=max(0.0, wall_time() - started) if started else 0.0,
         rss_bytes=memory.rss if memory else 0,
+    )
+
+
+def _described_in_proc(identity: Identity) -> ProcessFact | None:
+    pid = identity.pid
+    stat, pages = read_stat(pid), _file_of(pid, "statm").split()
+    try:
+        user = _user(os.stat(f"/proc/{pid}").st_uid)
+    except OSError:
+        return None
+    if stat is None or stat.start_time != identity.start_time:
+        return None  # ended meanwhile, and perhaps another one has its number
+    started = stat.start_time / os.sysconf("SC_CLK_TCK")
+    return ProcessFact(
+        identity,
+        program=stat.name,
+        command=_shortened(command_line(pid) or stat.name),
+        user=user,
+        uptime_s=max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - started),
+        rss_bytes=int(pages[1]) * os.sysconf("SC_PAGE_SIZE") if len(pages) > 1 else 0,
     )
 
 

@@ -103,6 +103,9 @@ class OperationLock:
         if self.descriptor >= 0:
             try:
                 os.ftruncate(self.descriptor, 0)
+                fcntl.flock(self.descriptor, fcntl.LOCK_UN)  # also for a copy that a fork has not closed yet
+            except OSError:
+                pass  # closing lets go all the same; the holder's name that may stay is of a dead one
             finally:
                 os.close(self.descriptor)
                 self.descriptor = -1
@@ -115,30 +118,40 @@ def take_lock(state: StateDir, command: str, context: Context, *, timeout: float
     """
     state.ensure()
     path = os.path.join(state.run, "operation.lock")
+    descriptor = -1
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise os_failure(error, f"cannot open the lock {path}") from error
-    try:
-        if not _flock(descriptor):
-            holder = _holder(descriptor)
-            got = wait_for(
-                context,
-                f"the other run to end ({_describe(holder)})",
-                lambda: _flock(descriptor) or None,
-                within=timeout,
-            )
-            if got is None:
-                raise LockHeldError(
-                    f"another run operates project {state.project!r}: {_describe(_holder(descriptor))}",
-                    hint="wait for it, or give --lock-timeout SECONDS",
-                )
+        while descriptor < 0 or not _still_there(descriptor, path):
+            if descriptor >= 0:  # the file was removed while we waited: who comes now would lock another one
+                os.close(descriptor)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _wait_for_it(descriptor, state.project, context, timeout)
         before = _holder(descriptor)
         _write_holder(descriptor, command)
-    except BaseException:
-        os.close(descriptor)
+    except BaseException as error:
+        if descriptor >= 0:
+            os.close(descriptor)
+        if isinstance(error, OSError):
+            raise os_failure(error, f"cannot lock {path}") from error
         raise
     return OperationLock(descriptor, before or None)
+
+
+def _wait_for_it(descriptor: int, project: str, context: Context, timeout: float) -> None:
+    if _flock(descriptor):
+        return
+    what = f"the other run to end ({_describe(_holder(descriptor))})"
+    if wait_for(context, what, lambda: _flock(descriptor) or None, within=timeout) is None:
+        raise LockHeldError(
+            f"another run operates project {project!r}: {_describe(_holder(descriptor))}",
+            hint="wait for it, or give --lock-timeout SECONDS",
+        )
+
+
+def _still_there(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _flock(descriptor: int) -> bool:
@@ -161,7 +174,7 @@ def _write_holder(descriptor: int, command: str) -> None:
 def _holder(descriptor: int) -> dict[str, Any]:
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -169,8 +182,11 @@ def _holder(descriptor: int) -> dict[str, Any]:
 def _describe(holder: dict[str, Any]) -> str:
     if "pid" not in holder:
         return "its holder left no name"
-    seconds = max(0, round(wall_time() - float(holder.get("since", 0))))
-    return f"`{holder.get('command', '?')}`, pid {holder['pid']}, for {seconds} s"
+    try:
+        since = f", for {max(0, round(wall_time() - float(holder['since'])))} s"
+    except (KeyError, TypeError, ValueError, OverflowError):
+        since = ""
+    return f"`{holder.get('command', '?')}`, pid {holder['pid']}{since}"
 
 
 class Journal:
@@ -186,13 +202,23 @@ class Journal:
         """Write one line. Raises Failure (disk_full, permission_denied)."""
         line = json.dumps({"time": timestamp(), "pid": os.getpid(), **entry}, ensure_ascii=False) + "\n"
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            # Readable too: a full disk may have torn the last line, and ours must not become a part of it.
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
-                os.write(descriptor, line.encode("utf-8", "replace"))
-                full = os.fstat(descriptor).st_size > JOURNAL_BYTES
+                size = os.fstat(descriptor).st_size
+                torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+                data = b"\n" * torn + line.encode("utf-8", "replace")
+                if os.write(descriptor, data) < len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if size + len(data) > JOURNAL_BYTES:
+                    self._rotate(descriptor)
             finally:
                 os.close(descriptor)
-            if full:
-                os.replace(self._path, self._path + ".1")
         except OSError as error:
             raise os_failure(error, f"cannot write the journal {self._path}") from error
+
+    def _rotate(self, descriptor: int) -> None:
+        """One of all that find it full: a second one would move the new, almost empty journal over the old."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _still_there(descriptor, self._path):
+            os.replace(self._path, self._path + ".1")

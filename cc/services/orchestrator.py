@@ -16,15 +16,16 @@ from cc.engine.events import Listener, Waiting
 from cc.engine.outcome import Fallback, Recap
 from cc.engine.plan import planned
 from cc.engine.playbook import parse, select
-from cc.engine.runner import QUIET_S, Runner, Step
+from cc.engine.runner import Runner, Step
 from cc.engine.spec import Playbook, StepSpec
 from cc.engine.step import Context
-from cc.errors import ConfigError, Failure
+from cc.engine.waiting import QUIET_S
+from cc.errors import ConfigError, Failure, LockHeldError, RunDeadlineError
 from cc.resources import verbs
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Docker
 from cc.resources.host import Verb
-from cc.resources.state import take_lock
+from cc.resources.state import OperationLock, take_lock
 from cc.services import dashboard, leftovers, secret
 from cc.services.selection import left_out
 from cc.services.stack import BY_NAME, Stack
@@ -63,29 +64,45 @@ class Orchestrator:
         self._listeners = tuple(listeners)
 
     def run(self, operation: Operation) -> Recap:
-        """Carry it out. Raises ConfigError, LockHeldError, and Failure if the state directory is of no use."""
+        """Carry it out.
+
+        Raises ConfigError, LockHeldError, RunDeadlineError if the time is over before the lock is had, and Failure if
+        the state directory is of no use.
+        """
+        started = self._stack.clock.now()
         steps = self._steps(operation)
+        self._stack.state.ensure()
         if operation.command in PLAYBOOKS:
             self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
-        lock = take_lock(self._stack.state, operation.command, self._context(), timeout=operation.lock_timeout)
+        lock = self._lock(operation, self._context().until(_left(operation.timeout, started, self._stack.clock.now())))
         try:
             fallbacks = self._after_a_killed_run(lock.interrupted)
-            return self._runner(operation).run(operation.command, steps, fallbacks=fallbacks)
+            left = _left(operation.timeout, started, self._stack.clock.now())
+            return self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
         finally:
             lock.release()
+
+    def _lock(self, operation: Operation, context: Context) -> OperationLock:
+        try:
+            return take_lock(self._stack.state, operation.command, context, timeout=operation.lock_timeout)
+        except LockHeldError as held:
+            if context.deadline is None or context.clock.now() < context.deadline:
+                raise
+            message = f"the deadline of {operation.timeout:g} s passed: {held.message}"
+            raise RunDeadlineError(message, hint="wait for it, or give --timeout more SECONDS") from held
 
     def plan(self, operation: Operation) -> Recap:
         """Foretell it. Takes no lock and touches nothing. Raises ConfigError."""
         steps = [planned(step) for step in self._steps(operation)]
-        recap = self._runner(operation).run("plan", steps)
+        recap = self._runner(operation.timeout).run("plan", steps)
         return replace(recap, planned=True)
 
-    def _runner(self, operation: Operation) -> Runner:
+    def _runner(self, deadline_s: float | None) -> Runner:
         return Runner(
             clock=self._stack.clock,
             cancel=self._stack.cancel,
             listeners=self._listeners,
-            deadline_s=operation.timeout,
+            deadline_s=deadline_s,
             random=_random,
         )
 
@@ -94,7 +111,10 @@ class Orchestrator:
 
     def _say(self, what: str, elapsed: float, within: float | None) -> None:
         for listener in self._listeners:
-            listener(Waiting(BEFORE, what, elapsed, within))
+            try:
+                listener(Waiting(BEFORE, what, elapsed, within))
+            except Failure:
+                pass  # a journal on a full disk: the run itself will tell of it
 
     def _aloud(self, what: str, call: Callable[[], None]) -> None:
         """Call it, and say after a second what is awaited: there is no runner yet that would."""
@@ -166,6 +186,11 @@ class Orchestrator:
         who = f"`{holder.get('command', '?')}` (pid {holder.get('pid', '?')})"
         what = f", {ended} of its commands ended" if ended else ""
         return [Fallback("operation lock", 0, f"{who} was killed in the middle{what}")]
+
+
+def _left(timeout: float | None, started: float, now: float) -> float | None:
+    """Seconds of the whole command's time that are left, at least 0; None where it has no end."""
+    return None if timeout is None else max(0.0, timeout - (now - started))
 
 
 def _random() -> float:
