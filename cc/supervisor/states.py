@@ -135,6 +135,39 @@ class RestartResult:
     code: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One service. `started_at` in seconds since 1970, for showing. `start_time` as cc.shell.identity reads it.
+
+    `desired` is running or stopped: what was last asked for. `boot_id` is that of the boot in which it was written.
+    `degraded_rung` and `degraded_reason`: what it is less than its first choice in, None and "" if in nothing.
+    """
+
+    name: str
+    kind: str = "process"
+    desired: str = "running"
+    state: State = State.STOPPED
+    pid: int | None = None
+    start_time: int | None = None
+    boot_id: str = ""
+    container: str | None = None
+    port: int | None = None
+    started_at: float | None = None
+    restarts: int = 0
+    reason: str = ""
+    degraded_rung: int | None = None
+    degraded_reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """The service was given up. `at` in seconds since 1970."""
+
+    service: str
+    at: float
+    reason: str
+
+
 class Act(str, enum.Enum):
     """What a decision asks for: both are the same ladder; a repair counts nothing."""
 

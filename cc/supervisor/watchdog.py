@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from typing import TypeVar
 
 from cc.clock import LONGEST_POLL_S, Cancel, Clock
 from cc.engine.events import Listener
@@ -53,6 +54,8 @@ from cc.supervisor.states import (
 CLOSE_S, CALM_S = 1.0, 5.0
 ECHO_S, ECHO_PAUSE_S = 1.0, 0.05  # so long the engine may go on telling of a process that has ended
 LOOKS_AT_ONCE = 4
+
+T = TypeVar("T")
 
 
 def observed(health: Health) -> Observation:
@@ -82,34 +85,35 @@ class ProcessExit:
     def fileno(self) -> int:
         return self._descriptor
 
-    @property
-    def ours(self) -> bool:
-        """Whether it is a child of this very process, which has to be reaped."""
-        return self._wait(os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
     def reap(self) -> str:
-        """How it ended, in words, if it was our child; else "". That very process, never waitpid(-1)."""
-        told = self._wait(os.WEXITED | os.WNOHANG)
-        if not isinstance(told, os.waitid_result):
-            return ""
-        if told.si_code == os.CLD_EXITED:
-            return f"it ended with code {told.si_status}"
-        return f"it was ended by {signal_name(told.si_status)}"
-
-    def _wait(self, options: int) -> object:
-        """A waitid_result, True if it is a child that lives, None if it is none of ours."""
+        """How it ended, in words, if it was a child of this process; else "". That very one, never waitpid(-1)."""
         if sys.platform != "linux":
-            return None
+            return ""
         try:
-            return os.waitid(os.P_PIDFD, self._descriptor, options) or True
+            told = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
         except OSError:
-            return None
+            return ""
+        if told is None:
+            return ""
+        by_itself = told.si_code == os.CLD_EXITED
+        return f"it ended with code {told.si_status}" if by_itself else f"ended by {signal_name(told.si_status)}"
 
     def close(self) -> None:
         if sys.platform == "linux":
             os.close(self._descriptor)
         else:
             self._kqueue.close()
+
+
+def _caught(call: Callable[[], T], otherwise: Callable[[Exception], T]) -> T:
+    """The outermost edge of the threads of the crews: what they call may raise CcError, and may have a bug."""
+    try:
+        return call()
+    except CcError as error:
+        return otherwise(error)
+    except Exception as error:  # noqa: BLE001 - a bug in looking must not end the watch
+        traceback.print_exc()  # the daemon's log
+        return otherwise(error)
 
 
 class _Crew:
@@ -326,13 +330,8 @@ class Watchdog:
 
     def _look(self, entry: _Entry, turn: int) -> None:
         """In a thread of the crew."""
-        try:
-            seen = self._observe(entry.watched.name)
-        except CcError as error:
-            seen = Observation(Seen.UNKNOWN, error.message)
-        except Exception as error:  # noqa: BLE001 - the outermost edge of this thread
-            traceback.print_exc()
-            seen = Observation(Seen.UNKNOWN, f"a bug of ours kept it from being looked at: {error!r}")
+        name, bound = entry.watched.name, partial(self._observe, entry.watched.name)
+        seen = _caught(bound, lambda error: Observation(Seen.UNKNOWN, f"{name} cannot be looked at: {error}"))
         self._answers.append(partial(self._looked, entry, turn, seen))
         self._poke()
 
@@ -370,13 +369,10 @@ class Watchdog:
 
     def _have_restarted(self, entry: _Entry) -> None:
         """In the one thread that restarts."""
-        try:
-            result = self._restart(entry.watched.name)
-        except CcError as error:
-            result = RestartResult(False, error.message, error.code)
-        except Exception as error:  # noqa: BLE001 - the outermost edge of this thread
-            traceback.print_exc()
-            result = RestartResult(False, f"a bug of ours: {error!r}", "internal_error")
+        bound = partial(self._restart, entry.watched.name)
+        result = _caught(
+            bound, lambda error: RestartResult(False, str(error), getattr(error, "code", "internal_error"))
+        )
         self._answers.append(partial(self._restart_ended, entry, result))
         self._poke()
 
@@ -411,12 +407,12 @@ class Watchdog:
             self._outbox.append(partial(say, Alert(after.name, decision.alert, f"invoke logs {after.name}; invoke up")))
 
     def _await_exit(self, entry: _Entry, pid: int | None) -> None:
-        """Have the poll wake us when that process ends. What it awaited before is let go, unless it is to be reaped."""
-        old = entry.exit
-        if pid is None or (old is not None and old.pid == pid):
+        """Have the poll wake us when that process ends."""
+        if pid is None or (entry.exit is not None and entry.exit.pid == pid):
             return
-        if old is not None and not old.ours:
-            self._let_go(old)
+        if entry.exit is not None:
+            entry.exit.reap()
+            self._let_go(entry.exit)
         try:
             entry.exit = ProcessExit(pid)
         except OSError:
