@@ -60,7 +60,11 @@ def up(options: Options, service=None, no_docker=False, no_wait=False, no_superv
     """Bring the stack up; fall back where it must, and say so."""
     from cc.operations import up as operate
 
-    perform("up", options, lambda session: operate(session, service, docker=not no_docker, wait=not no_wait))
+    perform(
+        "up",
+        options,
+        lambda session: operate(session, service, docker=not no_docker, wait=not no_wait, supervised=not no_supervisor),
+    )
 
 
 @command(aliases=("stop",), help={**SERVICE, "volumes": "remove the stored data too"})

@@ -15,6 +15,8 @@ from cc.errors import UsageError
 from cc.services.stack import SERVICES, Stack, chosen
 from cc.shell import Faults, SystemShell
 
+STATUS_S = 15.0
+
 if TYPE_CHECKING:
     from cc.services.orchestrator import Operation
 
@@ -29,7 +31,7 @@ def stack_of(session: Session) -> Stack:
     return Stack(session.settings, shell, dict(os.environ), clock=session.clock, cancel=session.cancel)
 
 
-def _operate(session: Session, operation: Operation, *, plan: bool = False) -> Recap:
+def _directly(session: Session, operation: Operation, *, plan: bool = False) -> Recap:
     from cc.resources.state import Journal
     from cc.services.orchestrator import Orchestrator
 
@@ -37,6 +39,18 @@ def _operate(session: Session, operation: Operation, *, plan: bool = False) -> R
     journal = None if plan else Journal(stack.state.journal).append
     orchestrator = Orchestrator(stack, list(session.listeners(journal)))
     return orchestrator.plan(operation) if plan else orchestrator.run(operation)
+
+
+def _operate(session: Session, operation: Operation, *, supervised: bool = True) -> Recap:
+    """The stack's own operations: by its supervisor where that is possible (LADDERS.md, L1)."""
+    from cc.resources.state import Journal
+    from cc.supervisor.control import Control
+
+    stack = stack_of(session)
+    heard = list(session.listeners())
+    journal = Journal(stack.state.journal)
+    direct = [*heard, lambda event: journal.append(event.as_dict())]
+    return Control(stack, heard, direct, os.getcwd()).run(operation, supervised=supervised)
 
 
 def _operation(session: Session, command: str, service: str | None = None, **more: Any) -> Operation:
@@ -53,9 +67,9 @@ def _operation(session: Session, command: str, service: str | None = None, **mor
     )
 
 
-def up(session: Session, service: str | None, *, docker: bool, wait: bool) -> Recap:
+def up(session: Session, service: str | None, *, docker: bool, wait: bool, supervised: bool) -> Recap:
     """Bring the stack up."""
-    return _operate(session, _operation(session, "up", service, docker=docker, wait=wait))
+    return _operate(session, _operation(session, "up", service, docker=docker, wait=wait), supervised=supervised)
 
 
 def down(session: Session, service: str | None, *, volumes: bool) -> Recap:
@@ -80,9 +94,9 @@ def plan(session: Session, of: str) -> Recap:
     from cc.services.orchestrator import PLAYBOOKS
 
     if of in PLAYBOOKS:
-        return _operate(session, _operation(session, of), plan=True)
+        return _directly(session, _operation(session, of), plan=True)
     operation = _operation(session, "up")
-    return _operate(session, dataclasses.replace(operation, command="play", file=_playbook(of, "--of")), plan=True)
+    return _directly(session, dataclasses.replace(operation, command="play", file=_playbook(of, "--of")), plan=True)
 
 
 def play(session: Session, file: str, *, tags: str | None, start_at: str | None, given: Sequence[str]) -> Recap:
@@ -97,7 +111,7 @@ def play(session: Session, file: str, *, tags: str | None, start_at: str | None,
         tags=tuple(word.strip() for word in (tags or "").split(",") if word.strip()),
         start_at=start_at,
     )
-    return _operate(session, operation)
+    return _directly(session, operation)
 
 
 def _playbook(path: str, field: str) -> str:
@@ -117,23 +131,43 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
 
 
 def status(session: Session, *, watch: bool) -> Answer:
-    """Services and their health now."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from cc.report.status import status_document, status_text
-    from cc.services.health import read_health
+    """Services and their health now: by the supervisor, which answers at once, or looked at from here."""
 
     def look() -> Answer:
-        stack = stack_of(session)
-        with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
-            health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
-        document = status_document(health)
+        from cc.report.status import status_document, status_text
+
+        document = status_document(*(_told_by_supervisor(session) or _looked_at(session)))
         text = "" if session.options.json else status_text(document)
         return Answer(document, text, 3 if session.options.strict and document["degraded"] else 0)
 
     if not watch:
         return look()
     return _watch(session, look)
+
+
+def _told_by_supervisor(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    from cc.errors import Failure
+    from cc.resources.state import StateDir
+    from cc.supervisor.client import Client
+
+    run = StateDir(session.settings.home, session.settings.project).run
+    try:
+        with Client.connect(run, session.settings.ipc_tcp, again=()) as client:
+            answer = client.call("status", deadline=STATUS_S)
+    except Failure:
+        return None
+    return {**answer.result["supervisor"], "via": answer.via}, list(answer.result["services"])
+
+
+def _looked_at(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from cc.services.health import read_health
+
+    stack = stack_of(session)
+    with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
+        health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
+    return {"state": "stopped", "pid": None, "via": "direct"}, [each.as_dict() for each in health]
 
 
 def _watch(session: Session, look: Any) -> Answer:

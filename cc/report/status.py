@@ -7,18 +7,17 @@ from typing import Any
 
 from cc.report.printable import one_line
 from cc.report.table import table
-from cc.services.health import Health
 
 
-def status_document(health: Sequence[Health]) -> dict[str, Any]:
+def status_document(supervisor: dict[str, Any], services: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded."""
     return {
-        "supervisor": {"state": "stopped", "pid": None, "via": "direct"},
-        "services": [each.as_dict() for each in health],
+        "supervisor": supervisor,
+        "services": list(services),
         "degraded": [
-            {"what": each.name, "rung": each.rung, "reason": each.reason}
-            for each in health
-            if each.health != "healthy" or each.reason
+            {"what": each["name"], "rung": each["rung"], "reason": each["reason"]}
+            for each in services
+            if each["health"] != "healthy" or each["reason"]
         ],
     }
 

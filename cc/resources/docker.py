@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -23,6 +23,7 @@ from cc.resources.host import Host
 from cc.shell import Command, Result
 
 READ_S = 10.0
+EVENTS_S = 86400.0
 STOP_GRACE_S = 10.0
 PULL_SILENCE_S = 60.0
 
@@ -192,6 +193,23 @@ class Docker:
         """One container by name or id, None if there is none."""
         told = self._inspect("container", f"/containers/{quote(name, safe='')}/json", name)
         return None if told is None else Container.from_inspect(told)
+
+    def deaths(self, project: str) -> Iterator[str]:
+        """The names of services whose containers end, as they end; until the engine closes, or for ever.
+
+        Nothing, at once, where the engine is not at a local socket. Raises Failure daemon_down.
+        """
+        if self._socket is None:
+            return
+        filters = {"event": ["die"], "label": [f"com.docker.compose.project={project}"]}
+        path = f"/events?{urlencode({'filters': json.dumps(filters)})}"
+        with request(self._socket, "GET", path, EVENTS_S) as (_, lines):
+            for line in lines:
+                try:
+                    told = json.loads(line)["Actor"]["Attributes"]
+                except (ValueError, KeyError, TypeError):
+                    continue
+                yield str(told.get("com.docker.compose.service", ""))
 
     def publisher(self, number: int) -> str | None:
         """The name of the container that publishes this port of the machine; None if none does, or nobody can say."""

@@ -39,6 +39,7 @@ from cc.supervisor.transport import (
 )  # fmt: skip
 
 BACKLOG = 256
+TEMPORARY = ".s."  # short: it has to fit where the socket's own name does
 START_S = 2.0  # how long one that starts may hold the lock before its socket answers
 
 
@@ -183,12 +184,11 @@ def listen_tcp(run: str, address: Address) -> TcpListener:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        if error.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
-            raise Failure(
-                f"cannot listen on {address[0]}:{address[1]}: {error.strerror}", code="port_in_use",
-                hint="set CC_IPC_TCP to another port",
-            ) from error  # fmt: skip
-        raise os_failure(error, f"cannot listen on {address[0]}:{address[1]}") from error
+        code = {errno.EADDRINUSE: "port_in_use", errno.EACCES: "permission_denied"}.get(error.errno or 0, "bad_config")
+        raise Failure(
+            f"cannot listen on {address[0]}:{address[1]}: {error.strerror}", code=code,
+            hint="set CC_IPC_TCP to another address or port, or to nothing",
+        ) from error  # fmt: skip
     except Failure:
         listening.close()
         raise
@@ -244,8 +244,10 @@ def _take_lock(run: str) -> int:
                 raise AlreadyServed(
                     f"a supervisor runs already{f' (pid {owner.pid})' if owner else ''}: it holds {path}", owner
                 ) from None
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, OSError):
+                raise os_failure(error, f"cannot lock {path}") from error
             raise
         os.close(descriptor)
         clock.wait(0.005)
@@ -297,16 +299,17 @@ def _clear(run: str, alive: Alive, me: Owner | None) -> str | None:
 def _bind(path: str) -> tuple[socket.socket, tuple[int, int]]:
     """A listening socket at `path`, where nothing is: nobody ever meets one that does not listen yet."""
     directory = os.path.dirname(path)
-    temporary = os.path.join(directory, f".s.{os.urandom(4).hex()}")
+    temporary = os.path.join(directory, f"{TEMPORARY}{os.urandom(4).hex()}")
     listening = socket.socket(socket.AF_UNIX)
     try:
         _private(directory)
+        _sweep(directory)
         with reachable(temporary) as name:
             listening.bind(name)
         os.chmod(temporary, 0o600)
         listening.listen(BACKLOG)
         listening.setblocking(False)
-        os.link(temporary, path, follow_symlinks=False)  # a rename would replace what came there meanwhile
+        os.link(temporary, path)  # a rename would replace what came there meanwhile
         return listening, _of(os.lstat(path))
     except BaseException as error:
         listening.close()
@@ -318,6 +321,13 @@ def _bind(path: str) -> tuple[socket.socket, tuple[int, int]]:
     finally:
         if os.path.lexists(temporary):
             os.unlink(temporary)
+
+
+def _sweep(directory: str) -> None:
+    """Remove what supervisors left that were killed while they made their socket. The lock is ours: nobody else is."""
+    for name in os.listdir(directory):
+        if name.startswith(TEMPORARY) and stat.S_ISSOCK(os.lstat(os.path.join(directory, name)).st_mode):
+            os.unlink(os.path.join(directory, name))
 
 
 def _private(directory: str) -> None:

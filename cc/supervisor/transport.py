@@ -77,8 +77,10 @@ def is_held(run: str) -> bool:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return True
+    except OSError:
+        return False  # a file system without locks
     finally:
         os.close(descriptor)
     return False
@@ -223,7 +225,8 @@ def loopback(address: Address) -> tuple[socket.AddressFamily, tuple[str, int]]:
                 f"{host}:{port} can be reached from other machines: only a loopback address is served",
                 field="CC_IPC_TCP", hint="set CC_IPC_TCP=127.0.0.1:5555",
             )  # fmt: skip
-    return found[0][0], (str(found[0][4][0]), port)
+    family, _, _, _, target = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, (str(target[0]), port)
 
 
 def shown_address(address: tuple[str, int]) -> str:

@@ -1,0 +1,242 @@
+"""The supervisor's process: carries out operations, answers, watches, restarts.
+
+    ping      who answers: version, fingerprint of its settings, pid
+    run       an operation (request.py): its events are streamed, its recap is the answer
+    status    the services' health now, and what the watchdog made of it
+    shutdown  ends the process; the services live on
+
+Started detached by control.py, in a session of its own. Signal handlers only ask for the end. If it is killed, the
+services live on, and the next one finds them by their marks and labels: nothing has to be handed over.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cc import __version__
+from cc.clock import Cancel, SystemClock
+from cc.engine.events import Event
+from cc.engine.outcome import Recap, Status
+from cc.errors import CcError, Failure, LockHeldError
+from cc.resources.docker import Docker
+from cc.resources.state import Journal
+from cc.services.health import Health, read_health
+from cc.services.orchestrator import Operation, Orchestrator
+from cc.services.selection import wanted
+from cc.services.stack import BY_NAME, Stack, stack_root
+from cc.settings import load
+from cc.shell import Faults, SystemShell, is_alive, start_time
+from cc.supervisor import request
+from cc.supervisor.listener import listen_unix
+from cc.supervisor.connection import Call
+from cc.supervisor.server import Server
+from cc.supervisor.states import Change, Observation, RestartResult, State, Watched
+from cc.supervisor.transport import Owner
+from cc.supervisor.watchdog import Watchdog, observed
+
+EVENTS_AGAIN_S = 5.0
+LOCK_WAIT_S = 30.0
+CLEAN_UP_S = 60.0
+
+
+class Daemon:
+    """One supervisor of one project."""
+
+    def __init__(self, environ: Mapping[str, str], directory: str) -> None:
+        self._environ = dict(environ)
+        self._fingerprint = environ.get("CC_FINGERPRINT", "")
+        self._settings = load(environ, directory)
+        self._clock = SystemClock()
+        self._stop = Cancel()
+        self._started = self._clock.now()
+        self._stack = self._stack_for(environ, directory, self._stop)
+        self._state = self._stack.state
+        self._state.ensure()
+        self._journal = Journal(self._state.journal)
+        self._current: Call | None = None
+        self._idle = threading.Condition()
+        self._restarts: dict[str, int] = {}
+        self._watchdog = Watchdog(
+            (), self._observe, self._restart, clock=self._clock, cancel=self._stop,
+            on_change=self._changed, events=self._tell,
+        )  # fmt: skip
+
+    @staticmethod
+    def _stack_for(environ: Mapping[str, str], directory: str, cancel: Cancel) -> Stack:
+        settings = load(environ, directory)
+        faults = Faults.from_environment(environ) if environ.get("CC_FAULTS") else None
+        stack = Stack(settings, SystemShell(cancel=cancel), environ, cancel=cancel)
+        marker = ("CC_OWNER", stack.state.owner)
+        return Stack(settings, SystemShell(cancel=cancel, faults=faults, marker=marker), environ, cancel=cancel)
+
+    def serve(self) -> int:
+        """Until asked to end. 0 when another one serves already."""
+        own = Owner(os.getpid(), start_time(os.getpid()) or 0)
+        listener = listen_unix(self._state.run, owner=own, alive=is_alive)
+        self._repaired = listener.repaired
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: self._stop.request("signal"))
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        methods = {"ping": self._ping, "run": self._run, "status": self._status, "shutdown": self._shutdown}
+        server = Server([listener], methods, clock=self._clock, log=_log)
+        self._watchdog.start()
+        self._adopt()
+        threading.Thread(target=self._hear_docker, name="docker-events", daemon=True).start()
+        server.start()
+        while not self._stop.wait(3600.0):
+            pass
+        server.close()
+        self._watchdog.join(5.0)
+        return 0
+
+    def _adopt(self) -> None:
+        """What runs already is watched from now on, as it is: nothing is restarted for our sake."""
+        for name in BY_NAME:
+            if read_health(self._stack, name).state == State.RUNNING.value:
+                self._watchdog.arm(name, ready=False)
+
+    # -- methods
+
+    def _ping(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
+        return {
+            "version": __version__,
+            "fingerprint": self._fingerprint,
+            "pid": os.getpid(),
+            "project": self._settings.project,
+            "repaired": self._repaired,
+        }
+
+    def _run(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
+        operation, environ, directory = request.unpack(params)
+        stack = self._stack_for(environ, directory, call.cancelled)
+        own = os.path.join(stack_root(), "playbooks", f"{operation.command}.yml")
+        if operation.file != own:
+            raise Failure(
+                f"the supervisor runs the stack's own playbooks only, not {operation.file}", code="bad_answer"
+            )
+        with self._operating(call), self._unwatched():
+            if operation.command == "down":
+                for name in operation.services:
+                    self._watchdog.forget(name)
+            recap = Orchestrator(stack, [lambda event: call.emit(event.as_dict()), self._tell]).run(operation)
+            self._arm(operation, recap)
+        return recap.as_dict(0)
+
+    @contextmanager
+    def _operating(self, call: Call) -> Iterator[None]:
+        """One at a time. A run that nobody waits for any more is cleaning up: the next one waits until it has."""
+        with self._idle:
+            gone = self._current is not None and self._current.cancelled.requested
+            if gone and not self._idle.wait_for(lambda: self._current is None, timeout=CLEAN_UP_S):
+                raise LockHeldError("an interrupted run is still cleaning up", hint="try again in a moment")
+            first = self._current is None
+            if first:
+                self._current = call
+        try:
+            yield
+        finally:
+            if first:
+                with self._idle:
+                    self._current = None
+                    self._idle.notify_all()
+
+    @contextmanager
+    def _unwatched(self) -> Iterator[None]:
+        self._watchdog.pause()
+        try:
+            yield
+        finally:
+            self._watchdog.resume()
+
+    def _arm(self, operation: Operation, recap: Recap) -> None:
+        """What an `up` brought up is watched; what it could not is not: nobody asked for it to be tried for ever."""
+        if operation.command == "down":
+            return
+        for step in recap.steps:
+            reached = step.outcome.status in (Status.OK, Status.CHANGED)
+            if step.name in wanted(operation.command, operation.services) and reached:
+                self._watchdog.arm(step.name, ready=True)
+
+    def _status(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
+        watched = {each.name: each for each in self._watchdog.watched()}
+        stack = self._fresh()
+        services = [self._as_watched(read_health(stack, name), watched.get(name)) for name in BY_NAME]
+        return {
+            "supervisor": {
+                "state": "running",
+                "pid": os.getpid(),
+                "uptime_s": round(self._clock.now() - self._started, 1),
+            },
+            "services": services,
+        }
+
+    def _as_watched(self, health: Health, watched: Watched | None) -> dict[str, Any]:
+        told = health.as_dict() | {"restarts": self._restarts.get(health.name, 0)}
+        if watched is not None and watched.state in (State.BACKOFF, State.FATAL, State.STARTING):
+            told["state"] = watched.state.value
+            if health.health != "healthy":
+                told["reason"] = watched.reason or health.reason
+        return told
+
+    def _shutdown(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
+        # A moment for the answer to leave; the socket goes with the process.
+        threading.Timer(0.05, self._stop.request, ("shutdown",)).start()
+        return {"pid": os.getpid()}
+
+    # -- what the watchdog asks for
+
+    def _fresh(self) -> Stack:
+        """The stack with nothing remembered of an earlier look."""
+        stack = self._stack
+        return Stack(stack.settings, stack.shell, stack.base_environ, stack.root, stack.clock, stack.cancel)
+
+    def _observe(self, name: str) -> Observation:
+        return observed(read_health(self._fresh(), name))
+
+    def _restart(self, name: str) -> RestartResult:
+        """The ladder of the start, under the operation lock, for this one service."""
+        operation = Operation(
+            "up", os.path.join(stack_root(), "playbooks", "up.yml"), services=(name,), lock_timeout=LOCK_WAIT_S
+        )
+        try:
+            recap = Orchestrator(self._fresh(), [self._tell]).run(operation)
+        except CcError as error:
+            return RestartResult(ready=False, reason=error.message, code=error.code)
+        outcome = next(step.outcome for step in recap.steps if step.name == name)
+        ready = outcome.status in (Status.OK, Status.CHANGED)
+        code = outcome.error or (outcome.tried[-1].error if outcome.tried and not ready else None)
+        return RestartResult(ready=ready, reason=outcome.reason, code=code)
+
+    def _changed(self, change: Change) -> None:
+        if change.restart is not None and change.restart.ready:
+            name = change.watched.name
+            self._restarts[name] = self._restarts.get(name, 0) + 1
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._journal.append(event.as_dict())
+        except Failure as failure:
+            _log(failure.message)
+
+    def _hear_docker(self) -> None:
+        """Docker tells at once when a container died: faster than the next look."""
+        while not self._stop.requested:
+            try:
+                for service in Docker(self._fresh().host()).deaths(self._settings.project):
+                    self._watchdog.nudge(service)
+            except Failure:
+                pass  # out of reach: the looks say so
+            if self._stop.wait(EVENTS_AGAIN_S):
+                return
+
+
+def _log(text: str) -> None:
+    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text.rstrip()}\n")
+    sys.stderr.flush()

@@ -1,0 +1,56 @@
+"""An operation as it crosses to the supervisor, and what tells one supervisor from another. Pure.
+
+    {"operation": {...}, "environ": {...}, "directory": "/where/it/was/typed"}
+
+The environment goes along because it is the caller's PATH and DOCKER_HOST that an operation means, not those of the
+shell from which the supervisor happened to be started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from cc import __version__
+from cc.errors import Failure
+from cc.services.orchestrator import Operation
+from cc.settings import Settings
+
+CARRIED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "XDG_CONFIG_HOME")
+PREFIXES = ("CC_", "DOCKER_", "COMPOSE_", "CLAUDE_", "PYTHON", "VIRTUAL_ENV")
+NEVER = ("CC_SEAM", "CC_PROCESS", "CC_OWNER")
+
+
+def carried(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of an environment an operation depends on."""
+    return {
+        name: value
+        for name, value in sorted(environ.items())
+        if (name in CARRIED or name.startswith(PREFIXES)) and name not in NEVER
+    }
+
+
+def fingerprint(settings: Settings, environ: Mapping[str, str]) -> str:
+    """Two supervisors with the same one would do the same: version, settings, and the environment that is carried."""
+    told = {known.name: getattr(settings, known.name) for known in fields(settings) if known.name != "origin"}
+    text = json.dumps([__version__, told, carried(environ)], sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def pack(operation: Operation, environ: Mapping[str, str], directory: str) -> dict[str, Any]:
+    """The parameters of `run`."""
+    return {"operation": asdict(operation), "environ": carried(environ), "directory": directory}
+
+
+def unpack(params: Mapping[str, Any]) -> tuple[Operation, dict[str, str], str]:
+    """The inverse. Raises Failure bad_answer."""
+    try:
+        told = dict(params["operation"])
+        for name in ("services", "tags"):
+            told[name] = tuple(told[name])
+        return Operation(**told), dict(params["environ"]), str(params["directory"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failure(f"no operation: {error!r}", code="bad_answer") from error
