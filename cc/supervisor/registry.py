@@ -25,6 +25,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
 from typing import Any
 from urllib.parse import quote
@@ -79,8 +80,7 @@ class Registry:
 
     def services(self) -> tuple[ServiceRecord, ...]:
         """All of them, by name. A pid of an earlier boot is none, and what it claimed alive is unknown."""
-        found = (self._service(name, text) for name, text in self._read("service"))
-        return tuple(record for record in found if record is not None)
+        return tuple(filter(None, (self._service(*kept) for kept in self._read("service"))))
 
     def service(self, name: str) -> ServiceRecord | None:
         text = dict(self._read("service", name)).get(name)
@@ -150,7 +150,7 @@ class Registry:
         with self._lock:
             self._refresh()
             if name is not None:
-                return [(name, text) for text in (self._kept.get((kind, name)),) if text is not None]
+                return [(name, self._kept[kind, name])] if (kind, name) in self._kept else []
             return sorted((each, text) for (its, each), text in self._kept.items() if its == kind)
 
     def _write(self, changes: Mapping[Key, str | None]) -> None:
@@ -165,7 +165,7 @@ class Registry:
             if new or self.trouble is not None:
                 self._on_disk(new)
 
-    # How it gets on disk and back. Everything below is called with the lock held.
+    # How it gets on disk and back; all with the lock held.
 
     def _begin(self) -> None:
         try:
@@ -217,7 +217,7 @@ class Registry:
         except sqlite3.Error as error:
             if _means_corrupt(error):
                 self._on_disk({}, lagging=True)
-            # Else it is locked for longer than we wait: what we know will do, and a write would tell.
+            # Else it is locked for longer than we wait: what we know will do.
 
     def _on_disk(self, changes: Mapping[Key, str | None], *, lagging: bool = False) -> None:
         """The changes in one transaction; all that we know where the file lags behind."""
@@ -349,15 +349,10 @@ def _read_only(path: str) -> dict[Key, str]:
     if not os.path.isfile(path):
         return {}
     try:
-        database = sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True, timeout=BUSY_S)
+        with closing(sqlite3.connect(f"file:{quote(path)}?immutable=1", uri=True, timeout=BUSY_S)) as database:
+            return _load(database)
     except sqlite3.Error:
         return {}
-    try:
-        return _load(database)
-    except sqlite3.Error:
-        return {}
-    finally:
-        database.close()
 
 
 def _parsed(text: str | None) -> Any:

@@ -30,6 +30,7 @@ Times are those of a monotonic clock, in seconds: a jump of the wall clock chang
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -253,6 +254,19 @@ class Alert(Event):
     service: str
     reason: str
     hint: str
+
+
+def told_of(before: Watched, decision: Decision, result: RestartResult | None, now: float) -> Iterator[Event]:
+    """The events of a decision; `result` if it followed from a restart."""
+    after = decision.watched
+    if result is not None:
+        yield ServiceRestarted(after.name, result.ready, after.tries, result.code, result.reason)
+    if before.state is not after.state:
+        wait = None if after.due is None else round(after.due - now, 3)
+        yield ServiceChanged(after.name, before.state.value, after.state.value, after.reason, wait)
+    if decision.alert is not None:
+        hint = f"invoke logs {after.name}; once it is mended, invoke up"
+        yield Alert(after.name, decision.alert, hint)
 
 
 def adopted(watched: Watched) -> Watched:

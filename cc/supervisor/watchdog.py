@@ -22,51 +22,39 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
-from typing import TypeVar
+from typing import Any
 
 from cc.clock import LONGEST_POLL_S, Cancel, Clock
 from cc.engine.events import Listener
 from cc.errors import CcError
 from cc.services.health import Health
 from cc.shell.failures import signal_name
-from cc.supervisor.states import (
-    Act,
-    Alert,
-    Change,
-    Decision,
-    Observation,
-    RestartResult,
-    Seen,
-    ServiceChanged,
-    ServiceRestarted,
-    State,
-    Watched,
-    adopted,
-    armed,
-    decide,
-    restarted,
-)
+from cc.supervisor import states
+from cc.supervisor.states import Change, Decision, Observation, RestartResult, Seen, State, Watched
 
 CLOSE_S, CALM_S = 1.0, 5.0
 ECHO_S, ECHO_PAUSE_S = 1.0, 0.05  # so long the engine may go on telling of a process that has ended
 LOOKS_AT_ONCE = 4
 
-T = TypeVar("T")
+By = Callable[[Callable[[], None]], None]
+Otherwise = Callable[[Exception], Any]
 
 
 def observed(health: Health) -> Observation:
-    """A rung of L10 as the watchdog sees it."""
-    seen = {"healthy": Seen.WELL, "degraded": Seen.DEGRADED}.get(health.health)
-    if seen is None and health.health == "unhealthy":
-        # Paused, or being restarted by somebody: it is there. Exited, created, dead: it isn't, and has no pid.
-        seen = Seen.UNHEALTHY if health.state == State.RUNNING.value or health.pid is not None else Seen.GONE
-    elif seen is None:
-        seen = Seen.UNKNOWN if health.state == State.UNKNOWN.value else Seen.GONE
+    """A rung of L10 as the watchdog sees it. What is paused is there; what exited, or is only created, has no pid."""
+    there = health.state == State.RUNNING.value or health.pid is not None
+    known = {"healthy": Seen.WELL, "degraded": Seen.DEGRADED, "unhealthy": Seen.UNHEALTHY if there else Seen.GONE}
+    seen = known.get(health.health, Seen.UNKNOWN if health.state == State.UNKNOWN.value else Seen.GONE)
     return Observation(seen, health.reason, health.pid)
+
+
+def _failed(error: Exception) -> RestartResult:
+    return RestartResult(ready=False, reason=str(error), code=getattr(error, "code", "internal_error"))
 
 
 class ProcessExit:
@@ -74,46 +62,28 @@ class ProcessExit:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.close: Callable[[], None]
         if sys.platform == "linux":
             self._descriptor = os.pidfd_open(pid)
+            self.close = partial(os.close, self._descriptor)
         else:
-            self._kqueue = select.kqueue()
+            waiting = select.kqueue()
             end = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
-            self._kqueue.control([end], 0)
-            self._descriptor = self._kqueue.fileno()
+            waiting.control([end], 0)
+            self._descriptor, self.close = waiting.fileno(), waiting.close
 
     def fileno(self) -> int:
         return self._descriptor
 
     def reap(self) -> str:
         """How it ended, in words, if it was a child of this process; else "". That very one, never waitpid(-1)."""
-        if sys.platform != "linux":
-            return ""
-        try:
-            told = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
-        except OSError:
-            return ""
-        if told is None:
-            return ""
-        by_itself = told.si_code == os.CLD_EXITED
-        return f"it ended with code {told.si_status}" if by_itself else f"ended by {signal_name(told.si_status)}"
-
-    def close(self) -> None:
         if sys.platform == "linux":
-            os.close(self._descriptor)
-        else:
-            self._kqueue.close()
-
-
-def _caught(call: Callable[[], T], otherwise: Callable[[Exception], T]) -> T:
-    """The outermost edge of the threads of the crews: what they call may raise CcError, and may have a bug."""
-    try:
-        return call()
-    except CcError as error:
-        return otherwise(error)
-    except Exception as error:  # noqa: BLE001 - a bug in looking must not end the watch
-        traceback.print_exc()  # the daemon's log
-        return otherwise(error)
+            with suppress(OSError):
+                told = os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
+                if told is not None and told.si_code == os.CLD_EXITED:
+                    return f"ended with code {told.si_status}"
+                return "" if told is None else f"ended by {signal_name(told.si_status)}"
+        return ""
 
 
 class _Crew:
@@ -173,7 +143,7 @@ class Watchdog:
         cancel: Cancel,
         on_change: Callable[[Change], None] = lambda change: None,
         events: Listener = lambda event: None,
-        call: Callable[[Callable[[], None]], None] | None = None,
+        call: By | None = None,
     ) -> None:
         self._observe, self._restart, self._clock, self._cancel = observe, restart, clock, cancel
         self._on_change, self._events = on_change, events
@@ -190,13 +160,12 @@ class Watchdog:
         self._paused = 0
         self._exits: dict[int, ProcessExit] = {}
         self._woken, self._wake = os.pipe()
-        os.set_blocking(self._woken, False)
         os.set_blocking(self._wake, False)
         self._closed = False
         self._poller = select.poll()
-        for descriptor in (self._woken, cancel.fileno()):
-            self._poller.register(descriptor, select.POLLIN)
-        self._entries = {each.name: _Entry(adopted(each)) for each in services}
+        self._poller.register(self._woken, select.POLLIN)
+        self._poller.register(cancel.fileno(), select.POLLIN)
+        self._entries = {each.name: _Entry(states.adopted(each)) for each in services}
         for entry in self._entries.values():
             self._look_at(entry, clock.now())
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -222,13 +191,11 @@ class Watchdog:
     def arm(self, name: str, *, ready: bool, reason: str = "") -> None:
         """Watch it, from a clean slate (a manual `up`). `ready`: it was seen ready just now."""
         with self._lock:
-            old = self._entries.get(name)
-            before = old.watched if old else Watched(name)
-            awaited = old.exit if old else None
-            entry = self._entries[name] = _Entry(armed(before, ready=ready, reason=reason), exit=awaited)
-            self._tell(before, Decision(entry.watched))
-            self._look_at(entry, self._clock.now())
-            self._poke()
+            old = self._entries.get(name) or _Entry(Watched(name))
+            after = states.armed(old.watched, ready=ready, reason=reason)
+            self._entries[name] = _Entry(after, exit=old.exit)
+            self._tell(old.watched, Decision(after))
+            self._look_now(self._entries[name])
 
     def forget(self, name: str) -> None:
         """Watch it no longer: it is being stopped on purpose."""
@@ -241,8 +208,7 @@ class Watchdog:
             entry = self._entries.get(name)
             if entry is not None:
                 entry.turn += 1
-                self._look_at(entry, self._clock.now())
-                self._poke()
+                self._look_now(entry)
 
     def pause(self) -> None:
         """Judge nothing and begin no restart until `resume`. To be called before the operation lock is taken."""
@@ -258,8 +224,7 @@ class Watchdog:
             self._paused = max(0, self._paused - 1)
             if not self._paused:
                 for entry in self._entries.values():
-                    self._look_at(entry, self._clock.now())
-                self._poke()
+                    self._look_now(entry)
 
     def turn(self) -> float:
         """One round: take in what happened, decide, have it done. Returns the seconds until the next is due."""
@@ -272,8 +237,8 @@ class Watchdog:
             while not self._paused and self._agenda and self._agenda[0][0] <= now:
                 self._due(heappop(self._agenda)[2], now)
             self._begin_restart()
-            busy = self._paused or not self._agenda
-            wait = 0.0 if self._answers else LONGEST_POLL_S if busy else max(0.0, self._agenda[0][0] - now)
+            until = now + LONGEST_POLL_S if self._paused or not self._agenda else self._agenda[0][0]
+            wait = 0.0 if self._answers else max(0.0, until - now)
         while self._outbox:
             self._outbox.popleft()()
         return wait
@@ -301,12 +266,13 @@ class Watchdog:
                 os.close(self._wake)
 
     def _poke(self) -> None:
-        with self._lock:
+        with self._lock, suppress(BlockingIOError):  # full: it will wake all the same
             if not self._closed:
-                try:
-                    os.write(self._wake, b"x")
-                except BlockingIOError:
-                    pass  # full: it will wake all the same
+                os.write(self._wake, b"x")
+
+    def _look_now(self, entry: _Entry) -> None:
+        self._look_at(entry, self._clock.now())
+        self._poke()
 
     def _look_at(self, entry: _Entry, when: float) -> None:
         entry.next_look = when
@@ -320,20 +286,29 @@ class Watchdog:
         watched = entry.watched
         if self._entries.get(watched.name) is not entry:
             return
-        due = watched.due is not None and watched.due <= now and not entry.unseen
-        if due and entry not in self._waiting:
+        if watched.due is not None and watched.due <= now and not entry.unseen and entry not in self._waiting:
             self._waiting.append(entry)
         idle = not entry.looking and watched.state not in (State.STARTING, State.STOPPED)
         if idle and entry.next_look <= now:
             entry.looking = True
-            self._look_by(partial(self._look, entry, entry.turn))
+            call = partial(self._observe, watched.name)
+            then = partial(self._looked, entry, entry.turn)
+            self._apart(self._look_by, call, lambda error: Observation(Seen.UNKNOWN, str(error)), then)
 
-    def _look(self, entry: _Entry, turn: int) -> None:
-        """In a thread of the crew."""
-        name, bound = entry.watched.name, partial(self._observe, entry.watched.name)
-        seen = _caught(bound, lambda error: Observation(Seen.UNKNOWN, f"{name} cannot be looked at: {error}"))
-        self._answers.append(partial(self._looked, entry, turn, seen))
-        self._poke()
+    def _apart(self, by: By, call: Callable[[], Any], otherwise: Otherwise, then: Callable[[Any], None]) -> None:
+        """Have a crew call it, and the loop take in what came of it, or `otherwise` if it raised."""
+
+        def work() -> None:
+            try:
+                answer = call()
+            except Exception as error:  # noqa: BLE001 - the outermost edge of the crews: a bug must not end the watch
+                if not isinstance(error, CcError):
+                    traceback.print_exc()  # the daemon's log
+                answer = otherwise(error)
+            self._answers.append(partial(then, answer))
+            self._poke()
+
+        by(work)
 
     def _looked(self, entry: _Entry, turn: int, seen: Observation) -> None:
         entry.looking = False
@@ -349,7 +324,7 @@ class Watchdog:
                 seen = replace(seen, reason="; ".join(filter(None, (entry.ended, seen.reason))))
             entry.ended = entry.ended if seen.seen is Seen.GONE else ""
             entry.unseen = False
-            self._settle(entry, decide(entry.watched, seen, now))
+            self._settle(entry, states.decide(entry.watched, seen, now))
             self._await_exit(entry, seen.pid)
             self._look_at(entry, now + (CLOSE_S if entry.watched.wrong else CALM_S))
             if entry.watched.due is not None:
@@ -360,27 +335,19 @@ class Watchdog:
             entry = self._waiting.popleft()
             if self._entries.get(entry.watched.name) is not entry or entry.unseen:
                 continue
-            decision = decide(entry.watched, None, self._clock.now())
+            decision = states.decide(entry.watched, None, self._clock.now())
             self._settle(entry, decision)
-            if decision.act is not Act.NOTHING:
+            if decision.act is not states.Act.NOTHING:
                 entry.turn += 1
                 self._restarting = entry
-                self._restart_by(partial(self._have_restarted, entry))
-
-    def _have_restarted(self, entry: _Entry) -> None:
-        """In the one thread that restarts."""
-        bound = partial(self._restart, entry.watched.name)
-        result = _caught(
-            bound, lambda error: RestartResult(False, str(error), getattr(error, "code", "internal_error"))
-        )
-        self._answers.append(partial(self._restart_ended, entry, result))
-        self._poke()
+                call = partial(self._restart, entry.watched.name)
+                self._apart(self._restart_by, call, _failed, partial(self._restart_ended, entry))
 
     def _restart_ended(self, entry: _Entry, result: RestartResult) -> None:
         self._restarting = None
         if self._entries.get(entry.watched.name) is entry:
             now = self._clock.now()
-            self._settle(entry, restarted(entry.watched, result, now), result)
+            self._settle(entry, states.restarted(entry.watched, result, now), result)
             entry.turn += 1
             entry.ended = ""
             self._look_at(entry, now)
@@ -394,17 +361,9 @@ class Watchdog:
             self._tell(before, decision, result)
 
     def _tell(self, before: Watched, decision: Decision, result: RestartResult | None = None) -> None:
-        after, say = decision.watched, self._events
-        self._outbox.append(partial(self._on_change, Change(before.state, after, result, decision.alert)))
-        if result is not None:
-            told = ServiceRestarted(after.name, result.ready, after.tries, result.code, result.reason)
-            self._outbox.append(partial(say, told))
-        if before.state is not after.state:
-            wait = None if after.due is None else round(after.due - self._clock.now(), 3)
-            words = (before.state.value, after.state.value)
-            self._outbox.append(partial(say, ServiceChanged(after.name, *words, after.reason, wait)))
-        if decision.alert is not None:
-            self._outbox.append(partial(say, Alert(after.name, decision.alert, f"invoke logs {after.name}; invoke up")))
+        self._outbox.append(partial(self._on_change, Change(before.state, decision.watched, result, decision.alert)))
+        for event in states.told_of(before, decision, result, self._clock.now()):
+            self._outbox.append(partial(self._events, event))
 
     def _await_exit(self, entry: _Entry, pid: int | None) -> None:
         """Have the poll wake us when that process ends."""
@@ -415,11 +374,11 @@ class Watchdog:
             self._let_go(entry.exit)
         try:
             entry.exit = ProcessExit(pid)
-        except OSError:
+        except (OSError, AttributeError):
             entry.exit = None  # ended already, or it is not to be had here: then looking has to do
-            return
-        self._exits[entry.exit.fileno()] = entry.exit
-        self._poller.register(entry.exit, select.POLLIN)
+        else:
+            self._exits[entry.exit.fileno()] = entry.exit
+            self._poller.register(entry.exit, select.POLLIN)
 
     def _let_go(self, told: ProcessExit) -> None:
         self._poller.unregister(told)
