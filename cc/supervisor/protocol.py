@@ -158,8 +158,12 @@ def said_result(number: int, result: Mapping[str, Any]) -> bytes:
 
 
 def said_error(number: int | None, error: CcError) -> bytes:
-    """The line of an answer that is an error."""
-    return _with_room(said(number, "error", from_error(error), dropped=0))
+    """The line of an answer that is an error. Never raises: one that cannot cross whole crosses as its message."""
+    try:
+        return _with_room(said(number, "error", from_error(error), dropped=0))
+    except Failure as failure:
+        short = {"type": error.code, "class": type(error).__name__, "message": error.message[:MAX_EVIDENCE_LINE]}
+        return said(number, "error", {**short, "evidence": [failure.message]}, dropped=0)
 
 
 def with_dropped(answer: bytes, dropped: int) -> bytes:
@@ -242,7 +246,7 @@ def _interrupted(found: Message) -> CcError:
 
 def _failure(found: Message) -> CcError:
     """Also what crossed as ToolMissing and the like: its `result` did not cross, and ladders descend by the code."""
-    code = found.get("type")
+    code = str(found.get("type"))
     if code in errors.FAILURE_CODES:
         return Failure(found["message"], code=code)
     return Failure(f"{found['message']} (an error of a kind unknown here: {code!r})", code="bad_answer")

@@ -12,8 +12,9 @@ a directory) is set aside under another name and a new one begun from what is kn
 is written anew. Both are told as fallbacks, and trouble with the disk once.
 
 One table of JSON, as every reader wants whole records and a column more must not mean a file set aside. What other
-processes commit is taken in at the next read: the commands of a project share its breakers. May import the leaves, the
-engine and resources.
+processes commit is taken in at the next read: the commands of a project share its breakers. The file is open only for
+as long as a change takes (1 ms; a second of them would be many): SQLite maps the file beside it into memory, and who
+truncates that under an open connection ends the process with SIGBUS. May import the leaves, the engine and resources.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ KEPT_ASIDE = 3
 CLAIMS_LIFE = frozenset({State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING, State.EXITED})
 BESIDE = ("-wal", "-shm")  # what SQLite keeps beside a file
 
-Key = tuple[str, str]
+Key = tuple[str, str]  # kind, name
+Mark = tuple[int, int, int, int]  # device, inode, bytes, time of change
 
 
 class Registry:
@@ -71,12 +73,11 @@ class Registry:
         self._clock = clock or SystemClock()
         self._lock = threading.RLock()
         self._kept: dict[Key, str] = {}
-        self._database: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._version = 0  # SQLite's data_version: grows with what others commit
+        self._pending: dict[Key, str | None] = {}  # not on disk yet; None: to be removed
+        self._mark: Mark | None = None  # of the file when it was last open
         self._try_again_at = 0.0
         with self._lock:
-            self._begin()
+            self._exchange()
 
     def services(self) -> tuple[ServiceRecord, ...]:
         """All of them, by name. A pid of an earlier boot is none, and what it claimed alive is unknown."""
@@ -125,14 +126,11 @@ class Registry:
         self._write({("alert", service): None})
 
     def close(self) -> None:
-        """Write what is not on disk yet, if it can be, and let go. Idempotent."""
+        """A last try at what is not on disk yet."""
         with self._lock:
-            if self._database is not None and self.trouble is not None:
-                self._try_again_at = 0.0
-                self._on_disk({})
-            self._shut()
-            self.trouble = self.trouble or Failure(f"{self.path} is closed", code="interrupted")
-            self._try_again_at = float("inf")
+            self._try_again_at = 0.0
+            if self._pending:
+                self._exchange()
 
     def _service(self, name: str, text: str) -> ServiceRecord | None:
         try:
@@ -157,90 +155,65 @@ class Registry:
         with self._lock:
             self._refresh()
             new = {key: text for key, text in changes.items() if self._kept.get(key) != text}
+            self._pending.update(new)
             for key, text in new.items():
                 if text is None:
-                    self._kept.pop(key, None)
+                    del self._kept[key]
                 else:
                     self._kept[key] = text
-            if new or self.trouble is not None:
-                self._on_disk(new)
+            if self._pending:
+                self._exchange()
 
     # How it gets on disk and back; all with the lock held.
 
-    def _begin(self) -> None:
-        try:
-            self._kept = self._reopen()
-        except (_UselessError, sqlite3.Error, OSError) as error:
-            self._failed(error)
-            self._kept = _read_only(self.path)
-
-    def _reopen(self) -> dict[Key, str]:
-        """Open the file, a new one if there is none; one that is of no use is set aside first. Returns what is in it.
-
-        Raises _UselessError if it can't be set aside, sqlite3.Error, OSError.
-        """
-        self._shut()
-        try:
-            return self._connect()
-        except _UselessError as useless:
-            self._shut()
-            aside = _set_aside(self.path)
-            if aside is None:
-                raise
-            found = self._connect()
-            self._say(f"{self.path} was of no use ({useless}): set aside as {aside}, and a new one begun")
-            return found
-
-    def _connect(self) -> dict[Key, str]:
-        _make(self.path)
-        try:
-            # In no transaction but those that we begin; our own lock keeps the threads apart.
-            database = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-            self._database, self._file = database, _identity(self.path)
-            _check(database)
-            self._version = _pragma(database, "data_version")
-            return _load(database)
-        except sqlite3.DatabaseError as error:
-            raise _UselessError(str(error)) if _means_corrupt(error) else error from error
-
     def _refresh(self) -> None:
-        """Take in what other processes wrote. While we can't write, what we know is newer than what is there."""
-        if self.trouble is not None or self._database is None:
-            return
-        if _identity(self.path) != self._file:
-            self._on_disk({})
-            return
-        try:
-            version = _pragma(self._database, "data_version")  # microseconds
-            if version != self._version:
-                self._kept, self._version = _load(self._database), version
-        except sqlite3.Error as error:
-            if _means_corrupt(error):
-                self._on_disk({}, lagging=True)
-            # Else it is locked for longer than we wait: what we know will do.
+        """Take in what other processes wrote, and what could not be written before onto the disk."""
+        if self.trouble is not None or _mark(self.path) != self._mark:
+            self._exchange()
 
-    def _on_disk(self, changes: Mapping[Key, str | None], *, lagging: bool = False) -> None:
-        """The changes in one transaction; all that we know where the file lags behind."""
+    def _exchange(self) -> None:
+        """What is pending onto the disk; what is on it, if others wrote there, into memory."""
         if self.trouble is not None and self._clock.now() < self._try_again_at:
             return
-        deleted = self._database is not None and _identity(self.path) != self._file
         try:
-            if lagging or deleted or self.trouble is not None or self._database is None:
-                self._reopen()
-                _store(self._database, self._kept, everything=True)
-            else:
-                _store(self._database, changes)
+            try:
+                self._open_and_exchange()
+            except _UselessError as useless:
+                if (aside := _set_aside(self.path)) is None:
+                    raise
+                self._mark = None
+                self._pending = {**self._kept, **self._pending}
+                self._open_and_exchange()
+                self._say(f"{self.path} was of no use ({useless}): set aside as {aside}, and a new one begun")
         except (_UselessError, sqlite3.Error, OSError) as error:
-            if not lagging and _means_corrupt(error):
-                self._on_disk({}, lagging=True)
-            else:
-                self._failed(error)
+            self._failed(error)
+            if self._mark is None and not self._kept:
+                self._kept = _read_only(self.path)
             return
-        if deleted:
-            self._say(f"{self.path} was deleted while in use: written anew")
         if self.trouble is not None:
             self.trouble = None
             self._say(f"{self.path} is written again", rung=0)
+
+    def _open_and_exchange(self) -> None:
+        """Raises _UselessError, sqlite3.Error, OSError."""
+        before = _make(self.path)
+        strange = self._mark is None or before[:2] != self._mark[:2]
+        try:
+            with closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as database:
+                empty = _check(database, thorough=strange)
+                lost = bool(self._kept) and self._mark is not None and (strange or empty)
+                if lost:
+                    self._pending = {**self._kept, **self._pending}
+                if self._pending:
+                    _store(database, self._pending)
+                if before != self._mark:
+                    self._kept = _load(database)
+        except sqlite3.DatabaseError as error:
+            raise _UselessError(str(error)) if _means_corrupt(error) else error from error
+        self._pending = {}
+        self._mark = _mark(self.path)
+        if lost:
+            self._say(f"{self.path} was taken away while in use: written anew")
 
     def _failed(self, error: Exception) -> None:
         self._try_again_at = self._clock.now() + RETRY_S
@@ -252,14 +225,6 @@ class Registry:
         fallback = Fallback("registry", rung, text)
         self.fallbacks += (fallback,)
         self._tell(fallback)
-
-    def _shut(self) -> None:
-        if self._database is not None:
-            try:
-                self._database.close()
-            except sqlite3.Error:
-                pass  # what it held is lost with the disk that it was on
-            self._database = None
 
 
 class _UselessError(Exception):
@@ -284,15 +249,16 @@ def read_boot_id() -> str:
             return ""
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _mark(path: str) -> Mark | None:
+    """Differs when somebody has written to the file, or put another in its place. None if there is none."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _make(path: str) -> None:
+def _make(path: str) -> Mark:
     """An empty file, 0600, if there is none. Raises _UselessError for what SQLite must not open, OSError."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -301,10 +267,11 @@ def _make(path: str) -> None:
         if os.path.islink(path):
             raise _UselessError("it is a link to nothing") from None
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return _mark(path) or (0, 0, 0, 0)
 
 
-def _check(database: sqlite3.Connection) -> None:
-    """That it is ours, whole, and of this version; makes the table in an empty one."""
+def _check(database: sqlite3.Connection, *, thorough: bool) -> bool:
+    """That it is ours, of this version and, if asked, whole. Makes the table in an empty one, and says so."""
     database.execute("PRAGMA synchronous = NORMAL")
     version, application = _pragma(database, "user_version"), _pragma(database, "application_id")
     if version == application == 0 and not _pragma(database, "schema_version"):
@@ -314,12 +281,14 @@ def _check(database: sqlite3.Connection) -> None:
             database.execute("CREATE TABLE IF NOT EXISTS kept (kind, name, value, PRIMARY KEY (kind, name))")
             database.execute(f"PRAGMA application_id = {APPLICATION}")
             database.execute(f"PRAGMA user_version = {VERSION}")
-    elif application != APPLICATION:
+        return True
+    if application != APPLICATION:
         raise _UselessError("it is another program's")
-    elif version != VERSION:
+    if version != VERSION:
         raise _UselessError(f"it is of version {version}, and this program knows {VERSION}")
-    elif (said := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+    if thorough and (said := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
         raise _UselessError(f"it is corrupt: {said}")
+    return False
 
 
 def _pragma(database: sqlite3.Connection, name: str) -> int:
@@ -331,13 +300,11 @@ def _load(database: sqlite3.Connection) -> dict[Key, str]:
     return {(kind, name): value for kind, name, value in rows if all(type(each) is str for each in (kind, name, value))}
 
 
-def _store(database: sqlite3.Connection | None, rows: Mapping[Key, str | None], *, everything: bool = False) -> None:
-    assert database is not None  # noqa: S101 - `_reopen` has set it, or raised
+def _store(database: sqlite3.Connection, changes: Mapping[Key, str | None]) -> None:
+    """All of them, or none."""
     with database:
         database.execute("BEGIN IMMEDIATE")
-        if everything:
-            database.execute("DELETE FROM kept")
-        for key, text in rows.items():
+        for key, text in changes.items():
             if text is None:
                 database.execute("DELETE FROM kept WHERE kind = ? AND name = ?", key)
             else:

@@ -30,7 +30,7 @@ from cc.supervisor.listener import Seen
 CONNECTIONS = 256  # each takes up to three descriptors (a call's Cancel has two), and 1024 is a common limit
 UNPROVEN = 32  # of them, over TCP: strangers can't fill the table
 CALLS = 256  # also those whose client has gone and that have not noticed yet
-HELD = 8 * 1024 * 1024  # bytes that wait to be read or written, all connections together
+HELD = 4 * 1024 * 1024  # bytes that wait to be read or written, all connections together
 LOOK_S = 2.0  # between two looks at the socket's file
 STARVED_S = 1.0  # no descriptor was left: accepting rests
 CLOSE_S = 2.0

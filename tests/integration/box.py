@@ -86,7 +86,7 @@ class Box:
             "CC_DASHBOARD_PORTS": f"{ports[4]}-{ports[7]}",
             "CLAUDE_CONFIG_DIR": str(directory / "claude"),
         }
-        for name in ("CC_CLICKHOUSE_IMAGE", "CC_COLLECTOR_IMAGE", "DOCKER_HOST"):
+        for name in ("CC_CLICKHOUSE_IMAGE", "CC_COLLECTOR_IMAGE", "DOCKER_HOST", "PYTHONPATH"):
             if name in os.environ:
                 self.env[name] = os.environ[name]
 
