@@ -175,9 +175,9 @@ def test_waiting_for_it_to_come_back_can_be_cancelled(run: Path, cancel: Cancel)
 
 
 def test_an_address_that_is_no_loopback_is_an_error_and_not_a_fallback(run: Path) -> None:
+    (run / "supervisor.token").write_text("ab" * 32)
+    (run / "supervisor.token").chmod(0o600)
     with pytest.raises(ConfigError):
-        (run / "supervisor.token").write_text("ab" * 32)
-        (run / "supervisor.token").chmod(0o600)
         Client.connect(str(run), ("192.0.2.1", 5555))
 
 
@@ -314,16 +314,22 @@ def test_what_does_not_stop_when_cancelled_is_given_up(
 
 
 def test_a_server_that_never_answers_is_said_after_the_time_for_its_first_byte(run: Path) -> None:
-    with saying(run, then="wait"), Client.connect(str(run)) as client:
-        with pytest.raises(Failure, match="has not answered ping") as caught:
-            client.call("ping", first_byte=0.1)
+    with (
+        saying(run, then="wait"),
+        Client.connect(str(run)) as client,
+        pytest.raises(Failure, match="has not answered ping") as caught,
+    ):
+        client.call("ping", first_byte=0.1)
     assert caught.value.code == "deadline"
 
 
 def test_a_server_that_falls_silent_during_a_call_is_said(run: Path) -> None:
-    with saying(run, protocol.said(1, "ack", True), then="wait"), Client.connect(str(run)) as client:
-        with pytest.raises(Failure, match="has not answered up") as caught:
-            client.call("up", first_byte=HANG, silence=0.1)
+    with (
+        saying(run, protocol.said(1, "ack", True), then="wait"),
+        Client.connect(str(run)) as client,
+        pytest.raises(Failure, match="has not answered up") as caught,
+    ):
+        client.call("up", first_byte=HANG, silence=0.1)
     assert caught.value.code == "deadline"
 
 
@@ -334,38 +340,44 @@ def test_a_call_goes_on_for_as_long_as_it_is_heard_of(run: Path) -> None:
 
 
 def test_a_server_that_goes_away_is_said(run: Path) -> None:
-    with saying(run, protocol.said(1, "ack", True)), Client.connect(str(run)) as client:
-        with pytest.raises(Failure, match="went away before it answered up") as caught:
-            client.call("up")
+    with (
+        saying(run, protocol.said(1, "ack", True)),
+        Client.connect(str(run)) as client,
+        pytest.raises(Failure, match="went away before it answered up") as caught,
+    ):
+        client.call("up")
     assert caught.value.code == "connection_refused"
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        b"junk\n", b"\n", b"{}\n", b"\xff" * 100 + b"\n", protocol.said(2, "result", {}), protocol.said(None, "result", {}),
+        b"junk\n", b"\n", b"{}\n", b"\xff" * 100 + b"\n",
+        protocol.said(2, "result", {}), protocol.said(None, "result", {}),
         b'{"v":1,"id":1,"result":7}\n', b'{"v":1,"id":1,"result":{},"dropped":"x"}\n', b'{"v":1,"id":1,"error":3}\n',
         b'{"v":9,"id":1,"result":{}}\n', b"x" * (protocol.MAX_LINE + 1),
     ],
     ids=lambda answer: repr(answer[:40]),
 )  # fmt: skip
 def test_an_answer_that_is_none_is_a_bad_answer(run: Path, answer: bytes) -> None:
-    with saying(run, answer), Client.connect(str(run)) as client:
-        with pytest.raises(Failure) as caught:
-            client.call("ping")
+    with saying(run, answer), Client.connect(str(run)) as client, pytest.raises(Failure) as caught:
+        client.call("ping")
     assert caught.value.code == "bad_answer"
 
 
 def test_a_server_of_another_version_is_said_as_such(run: Path) -> None:
-    with saying(run, b'{"v":2,"id":1,"result":{}}\n'), Client.connect(str(run)) as client:
-        with pytest.raises(protocol.OtherVersion):
-            client.call("ping")
+    with (
+        saying(run, b'{"v":2,"id":1,"result":{}}\n'),
+        Client.connect(str(run)) as client,
+        pytest.raises(protocol.OtherVersion),
+    ):
+        client.call("ping")
 
 
 def test_messages_of_a_kind_that_this_version_does_not_know_are_passed_over(run: Path) -> None:
-    with saying(run, protocol.said(1, "news", {}), protocol.said(1, "event", 7), protocol.said_result(1, {})):
-        with Client.connect(str(run)) as client:
-            assert client.call("ping", on_event=lambda event: pytest.fail(str(event))).result == {}
+    said = (protocol.said(1, "news", {}), protocol.said(1, "event", 7), protocol.said_result(1, {}))
+    with saying(run, *said), Client.connect(str(run)) as client:
+        assert client.call("ping", on_event=lambda event: pytest.fail(str(event))).result == {}
 
 
 def test_a_server_that_is_busy_says_so_though_it_closes(

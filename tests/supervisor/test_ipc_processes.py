@@ -102,7 +102,8 @@ def test_a_client_that_was_stopped_for_longer_than_the_silence_allowed_goes_on(r
     code = (
         "import sys; from cc.supervisor.client import Client\n"
         "client = Client.connect(sys.argv[1])\n"
-        "answer = client.call('until_cancelled', silence=0.3, deadline=1.5, on_event=lambda e: print('on', flush=True))\n"
+        "heard = lambda event: print('on', flush=True)\n"
+        "answer = client.call('until_cancelled', silence=0.3, deadline=1.5, on_event=heard)\n"
         "print(answer.result['reason'])\n"
     )
     with subprocess.Popen(
@@ -175,36 +176,38 @@ def resident_mb(pid: int) -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def flood(run: Path, number: int) -> None:
+    try:
+        with raw(run) as connection:
+            if number % 4 == 0:
+                connection.sendall(b"x" * 2_000_000)
+            elif number % 4 == 1:
+                connection.sendall(os.urandom(100_000))
+            elif number % 4 == 2:
+                connection.sendall(b'{"v":1,"id":1,"method":"echo","params":{"x":"' + b"y" * 900_000)
+            else:
+                connection.sendall(protocol.request(1, "count", {"events": 500, "bytes": 2000}))
+    except OSError:
+        pass  # dropped, as it should be
+
+
 def test_a_supervisor_that_is_flooded_stays_small_and_answers_all_the_same(run: Path, supervisor: Other) -> None:
-    before = resident_mb(supervisor.pid)
-
-    def flood(number: int) -> None:
-        try:
-            with raw(run) as connection:
-                if number % 4 == 0:
-                    connection.sendall(b"x" * 2_000_000)
-                elif number % 4 == 1:
-                    connection.sendall(os.urandom(100_000))
-                elif number % 4 == 2:
-                    connection.sendall(b'{"v":1,"id":1,"method":"echo","params":{"x":"' + b"y" * 900_000)
-                else:
-                    connection.sendall(protocol.request(1, "count", {"events": 500, "bytes": 2000}))
-        except OSError:
-            pass  # dropped, as it should be
-
-    threads = [threading.Thread(target=flood, args=(number,)) for number in range(200)]
-    for thread in threads:
-        thread.start()
-    with Client.connect(str(run), deadline=HANG) as client:
-        assert client.call("ping", first_byte=HANG).result == {"pid": supervisor.pid}
-    for thread in threads:
-        thread.join(HANG)
-    with raw(run) as connection:
-        connection.sendall(protocol.request(1, "ping", {}))
-        assert "result" in answer(connection)
-    assert eventually(lambda: thread_count(supervisor.pid) == 2)
-    assert resident_mb(supervisor.pid) < 40
-    assert resident_mb(supervisor.pid) - before < 16
+    sizes = []
+    for _ in range(4):
+        threads = [threading.Thread(target=flood, args=(run, number)) for number in range(200)]
+        for thread in threads:
+            thread.start()
+        with Client.connect(str(run), deadline=HANG) as client:
+            assert client.call("ping", first_byte=HANG).result == {"pid": supervisor.pid}
+        for thread in threads:
+            thread.join(HANG)
+        with raw(run) as connection:
+            connection.sendall(protocol.request(1, "ping", {}))
+            assert "result" in answer(connection)
+        assert eventually(lambda: thread_count(supervisor.pid) == 2)
+        sizes.append(resident_mb(supervisor.pid))
+    assert max(sizes) < 40
+    assert sizes[-1] - sizes[1] < 8
 
 
 def test_a_supervisor_over_tcp_answers_who_knows_the_token(run: Path) -> None:

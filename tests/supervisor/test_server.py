@@ -238,8 +238,8 @@ def test_a_client_that_sends_nothing_or_half_a_line_is_dropped(run: Path, server
 @pytest.mark.usefixtures("hurried")
 def test_a_client_whose_call_runs_may_be_silent_and_is_dropped_after_its_answer(run: Path, server: Server) -> None:
     with begun(run) as connection:
+        connection.settimeout(0.5)
         with pytest.raises(TimeoutError):
-            connection.settimeout(0.5)
             connection.recv(4096)
         connection.settimeout(HANG)
         connection.sendall(protocol.said(1, "cancel", "done"))
@@ -478,10 +478,12 @@ def test_strangers_on_the_port_do_not_keep_the_users_clients_out(
 
 @pytest.mark.usefixtures("hurried")
 def test_a_stranger_that_proves_nothing_in_time_is_dropped(run: Path, port: int) -> None:
-    with serving(run, METHODS, listen_tcp(str(run), ("127.0.0.1", port))):
-        with socket.create_connection(("127.0.0.1", port), HANG) as stranger:
-            stranger.sendall(protocol.said(None, "nonce", "ab" * 32))
-            assert [sorted(message) for message in lines(stranger)] == [["id", "nonce", "proof", "v"]]
+    with (
+        serving(run, METHODS, listen_tcp(str(run), ("127.0.0.1", port))),
+        socket.create_connection(("127.0.0.1", port), HANG) as stranger,
+    ):
+        stranger.sendall(protocol.said(None, "nonce", "ab" * 32))
+        assert [sorted(message) for message in lines(stranger)] == [["id", "nonce", "proof", "v"]]
 
 
 # -- its end, and its socket
@@ -536,13 +538,12 @@ def test_while_it_ends_a_server_takes_no_call(run: Path) -> None:
 
 def test_a_socket_that_was_deleted_is_made_again(run: Path, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server_side, "LOOK_S", 0.02)
-    with serving(run, log=log.append):
-        with begun(run) as before:
-            (run / SOCKET).unlink()
-            assert eventually((run / SOCKET).exists)
-            assert "result" in ask(run, "ping")
-            before.sendall(protocol.said(1, "cancel", "still here"))
-            assert answer(before)["result"] == {"reason": "still here"}
+    with serving(run, log=log.append), begun(run) as before:
+        (run / SOCKET).unlink()
+        assert eventually((run / SOCKET).exists)
+        assert "result" in ask(run, "ping")
+        before.sendall(protocol.said(1, "cancel", "still here"))
+        assert answer(before)["result"] == {"reason": "still here"}
     assert log == [f"{run / SOCKET} was deleted and is made again"]
     assert os.listdir(run) == [LOCK]
 
@@ -582,7 +583,7 @@ def test_a_file_in_the_place_of_the_socket_is_said_once_and_left(
         assert len(log) == 1
         assert "is a file" in log[0]
         (run / SOCKET).unlink()
-        assert eventually(lambda: (run / SOCKET).is_socket())
+        assert eventually((run / SOCKET).is_socket)
         assert "result" in ask(run, "ping")
 
 
