@@ -120,6 +120,28 @@ def answer(connection: socket.socket) -> dict[str, Any]:
     return next(message for message in lines(connection) if "result" in message or "error" in message)
 
 
+def accept(listener: UnixListener) -> None:
+    connection, proof = listener.accept()
+    connection.close()
+    assert proof is None
+
+
+def ask(run: Path, method: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """One call, by hand, on a connection of its own."""
+    with raw(run) as connection:
+        connection.sendall(protocol.request(1, method, params or {}))
+        return answer(connection)
+
+
+def begun(run: Path, deadline_s: float | None = None) -> socket.socket:
+    connection = raw(run)
+    connection.sendall(protocol.request(1, "until_cancelled", {}, deadline_s))
+    said = lines(connection)
+    assert "ack" in next(said)
+    assert "event" in next(said)
+    return connection
+
+
 def eventually(condition: Callable[[], object]) -> bool:
     """Whether it comes true in time."""
     until = time.monotonic() + HANG

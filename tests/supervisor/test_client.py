@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +19,7 @@ import pytest
 from cc.clock import Cancel
 from cc.errors import CcError, ConfigError, Failure, LockHeldError
 from cc.supervisor import client as client_side
-from cc.supervisor import protocol, transport
-from cc.supervisor import server as server_side
+from cc.supervisor import transport
 from cc.supervisor.client import Client, Fallback
 from cc.supervisor.connection import Call
 from cc.supervisor.listener import listen_tcp
@@ -32,29 +30,9 @@ from tests.supervisor.ipc_support import HANG, METHODS, ROOT, Counting, eventual
 
 
 @pytest.fixture
-def run() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="cc"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-@pytest.fixture
-def server(run: Path) -> Iterator[Server]:
-    with serving(run) as one:
-        yield one
-
-
-@pytest.fixture
 def client(run: Path, server: Server) -> Iterator[Client]:
     with Client.connect(str(run)) as one:
         yield one
-
-
-@pytest.fixture
-def port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture
@@ -71,29 +49,6 @@ def held(run: Path) -> Iterator[None]:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     yield
     os.close(descriptor)
-
-
-@contextmanager
-def saying(run: Path, *answers: bytes, then: str = "close") -> Iterator[None]:
-    """A server that says this to whatever it is asked."""
-
-    def speak() -> None:
-        connection, _ = listening.accept()
-        with connection:
-            connection.recv(4096)
-            for each in answers:
-                connection.sendall(each)
-            if then == "wait":
-                connection.recv(4096)
-
-    with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(str(run / SOCKET))
-        listening.listen()
-        thread = threading.Thread(target=speak)
-        thread.start()
-        yield
-        thread.join(HANG)
-        assert not thread.is_alive()
 
 
 # -- L9
@@ -308,91 +263,6 @@ def test_what_does_not_stop_when_cancelled_is_given_up(
             client.call("deaf", cancel=cancel)
         assert caught.value.code == "interrupted"
         let_go.set()
-
-
-# -- servers that behave badly
-
-
-def test_a_server_that_never_answers_is_said_after_the_time_for_its_first_byte(run: Path) -> None:
-    with (
-        saying(run, then="wait"),
-        Client.connect(str(run)) as client,
-        pytest.raises(Failure, match="has not answered ping") as caught,
-    ):
-        client.call("ping", first_byte=0.1)
-    assert caught.value.code == "deadline"
-
-
-def test_a_server_that_falls_silent_during_a_call_is_said(run: Path) -> None:
-    with (
-        saying(run, protocol.said(1, "ack", True), then="wait"),
-        Client.connect(str(run)) as client,
-        pytest.raises(Failure, match="has not answered up") as caught,
-    ):
-        client.call("up", first_byte=HANG, silence=0.1)
-    assert caught.value.code == "deadline"
-
-
-def test_a_call_goes_on_for_as_long_as_it_is_heard_of(run: Path) -> None:
-    beats = [protocol.said(1, "heartbeat", True)] * 5
-    with saying(run, *beats, protocol.said_result(1, {"done": True})), Client.connect(str(run)) as client:
-        assert client.call("up", silence=HANG).result == {"done": True}
-
-
-def test_a_server_that_goes_away_is_said(run: Path) -> None:
-    with (
-        saying(run, protocol.said(1, "ack", True)),
-        Client.connect(str(run)) as client,
-        pytest.raises(Failure, match="went away before it answered up") as caught,
-    ):
-        client.call("up")
-    assert caught.value.code == "connection_refused"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"junk\n", b"\n", b"{}\n", b"\xff" * 100 + b"\n",
-        protocol.said(2, "result", {}), protocol.said(None, "result", {}),
-        b'{"v":1,"id":1,"result":7}\n', b'{"v":1,"id":1,"result":{},"dropped":"x"}\n', b'{"v":1,"id":1,"error":3}\n',
-        b'{"v":9,"id":1,"result":{}}\n', b"x" * (protocol.MAX_LINE + 1),
-    ],
-    ids=lambda answer: repr(answer[:40]),
-)  # fmt: skip
-def test_an_answer_that_is_none_is_a_bad_answer(run: Path, answer: bytes) -> None:
-    with saying(run, answer), Client.connect(str(run)) as client, pytest.raises(Failure) as caught:
-        client.call("ping")
-    assert caught.value.code == "bad_answer"
-
-
-def test_a_server_of_another_version_is_said_as_such(run: Path) -> None:
-    with (
-        saying(run, b'{"v":2,"id":1,"result":{}}\n'),
-        Client.connect(str(run)) as client,
-        pytest.raises(protocol.OtherVersion),
-    ):
-        client.call("ping")
-
-
-def test_messages_of_a_kind_that_this_version_does_not_know_are_passed_over(run: Path) -> None:
-    said = (protocol.said(1, "news", {}), protocol.said(1, "event", 7), protocol.said_result(1, {}))
-    with saying(run, *said), Client.connect(str(run)) as client:
-        assert client.call("ping", on_event=lambda event: pytest.fail(str(event))).result == {}
-
-
-def test_a_server_that_is_busy_says_so_though_it_closes(
-    run: Path, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server_side, "CONNECTIONS", 0)
-    for _ in range(50):
-        with Client.connect(str(run)) as client, pytest.raises(protocol.Busy):
-            client.call("ping")
-
-
-def test_an_answer_in_pieces_is_put_together(run: Path) -> None:
-    whole = protocol.said_result(1, {"text": "x" * 300_000})
-    with saying(run, *(whole[i : i + 7777] for i in range(0, len(whole), 7777))), Client.connect(str(run)) as client:
-        assert len(client.call("ping").result["text"]) == 300_000
 
 
 def test_two_hundred_clients_are_answered_at_once(run: Path, server: Server) -> None:

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,13 +24,6 @@ from cc.supervisor.transport import SOCKET, is_held, read_owner
 from tests.supervisor.ipc_support import HANG, ROOT, Other, answer, eventually, listen, other, raw
 
 BOUND = 10.0  # seconds; what takes longer hangs. What is promised is 2 and 3.
-
-
-@pytest.fixture
-def run() -> Iterator[Path]:
-    directory = Path(tempfile.mkdtemp(prefix="cc"))
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture
