@@ -235,7 +235,7 @@ def read_boot_id() -> str:
     """A text that is new after each start of the machine; "" where it can't be had."""
     if sys.platform == "linux":
         try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
                 return file.read().strip()
         except OSError:
             return ""
@@ -355,6 +355,13 @@ def _means_corrupt(error: Exception) -> bool:
     return type(error) is sqlite3.DatabaseError or str(error).startswith(("no such ", "table kept has"))
 
 
+def _full(path: str) -> bool:
+    try:
+        return os.statvfs(os.path.dirname(path)).f_bavail == 0
+    except OSError:
+        return False
+
+
 def _failure(path: str, error: Exception) -> Failure:
     what, said = f"{path} cannot be written, services are remembered in memory only", str(error)
     if isinstance(error, OSError):
@@ -363,4 +370,6 @@ def _failure(path: str, error: Exception) -> Failure:
         return Failure(f"{what}: it is of no use ({said}) and cannot be renamed", code="not_ours", hint=f"rm {path}")
     words = {"full": "disk_full", "locked": "deadline", "readonly": "permission_denied", "unable": "permission_denied"}
     code = next((code for word, code in words.items() if word in said), "bad_answer")
+    if "I/O" in said and _full(path):
+        code = "disk_full"  # SQLite's word for no room for the file beside it
     return Failure(f"{what}: {said}", code=code, evidence=(f"{type(error).__name__}: {said}",))
