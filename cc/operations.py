@@ -145,7 +145,10 @@ def status(session: Session, *, watch: bool) -> Answer:
     return _watch(session, look)
 
 
-def _told_by_supervisor(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+Told = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
+
+
+def _told_by_supervisor(session: Session) -> Told | None:
     from cc.errors import Failure
     from cc.resources.state import StateDir
     from cc.supervisor.client import Client
@@ -156,10 +159,11 @@ def _told_by_supervisor(session: Session) -> tuple[dict[str, Any], list[dict[str
             answer = client.call("status", deadline=STATUS_S)
     except Failure:
         return None
-    return {**answer.result["supervisor"], "via": answer.via}, list(answer.result["services"])
+    told = answer.result
+    return {**told["supervisor"], "via": answer.via}, list(told["services"]), list(told["alerts"])
 
 
-def _looked_at(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _looked_at(session: Session) -> Told:
     from concurrent.futures import ThreadPoolExecutor
 
     from cc.services.health import read_health
@@ -167,7 +171,7 @@ def _looked_at(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     stack = stack_of(session)
     with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
         health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
-    return {"state": "stopped", "pid": None, "via": "direct"}, [each.as_dict() for each in health]
+    return {"state": "stopped", "pid": None, "via": "direct"}, [each.as_dict() for each in health], []
 
 
 def _watch(session: Session, look: Any) -> Answer:

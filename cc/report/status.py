@@ -9,7 +9,9 @@ from cc.report.printable import one_line
 from cc.report.table import table
 
 
-def status_document(supervisor: dict[str, Any], services: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def status_document(
+    supervisor: dict[str, Any], services: Sequence[dict[str, Any]], alerts: Sequence[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded."""
     return {
         "supervisor": supervisor,
@@ -19,6 +21,7 @@ def status_document(supervisor: dict[str, Any], services: Sequence[dict[str, Any
             for each in services
             if each["health"] != "healthy" or each["reason"]
         ],
+        "alerts": list(alerts),
     }
 
 
@@ -32,6 +35,10 @@ def status_text(document: dict[str, Any]) -> str:
     lines += [
         one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]
     ]
+    lines += [one_line(f"alert: {each['service']} was given up: {each['reason']}") for each in document["alerts"]]
+    supervisor = document["supervisor"]
+    if supervisor["state"] != "running":
+        lines.append("no supervisor runs: nobody restarts what crashes")
     return "\n".join(lines)
 
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from cc import __version__
 from cc.clock import Cancel, SystemClock
-from cc.engine.events import Event
-from cc.engine.outcome import Recap, Status
+from cc.engine.events import Event, Note
+from cc.engine.outcome import Fallback, Recap, Status
 from cc.errors import CcError, Failure, LockHeldError
 from cc.resources.docker import Docker
 from cc.resources.state import Journal
@@ -34,8 +34,9 @@ from cc.services.stack import BY_NAME, Stack, stack_root
 from cc.settings import load
 from cc.shell import Faults, SystemShell, is_alive, start_time
 from cc.supervisor import request
-from cc.supervisor.listener import listen_unix
 from cc.supervisor.connection import Call
+from cc.supervisor.listener import listen_unix
+from cc.supervisor.registry import Registry
 from cc.supervisor.server import Server
 from cc.supervisor.states import Change, Observation, RestartResult, State, Watched
 from cc.supervisor.transport import Owner
@@ -62,7 +63,7 @@ class Daemon:
         self._journal = Journal(self._state.journal)
         self._current: Call | None = None
         self._idle = threading.Condition()
-        self._restarts: dict[str, int] = {}
+        self._registry = Registry(self._state.path, tell=self._heed_registry)
         self._watchdog = Watchdog(
             (), self._observe, self._restart, clock=self._clock, cancel=self._stop,
             on_change=self._changed, events=self._tell,
@@ -94,12 +95,16 @@ class Daemon:
             pass
         server.close()
         self._watchdog.join(5.0)
+        self._registry.close()
         return 0
 
     def _adopt(self) -> None:
-        """What runs already is watched from now on, as it is: nothing is restarted for our sake."""
+        """What runs already is watched from now on, as it is; so is what was to run when the last supervisor ended."""
         for name in BY_NAME:
-            if read_health(self._stack, name).state == State.RUNNING.value:
+            record = self._registry.service(name)
+            if record is not None and record.desired == "stopped":
+                continue
+            if record is not None or read_health(self._stack, name).state == State.RUNNING.value:
                 self._watchdog.arm(name, ready=False)
 
     # -- methods
@@ -125,6 +130,8 @@ class Daemon:
             if operation.command == "down":
                 for name in operation.services:
                     self._watchdog.forget(name)
+                    self._registry.change(name, desired="stopped", state=State.STOPPED)
+                    self._registry.clear_alert(name)
             recap = Orchestrator(stack, [lambda event: call.emit(event.as_dict()), self._tell]).run(operation)
             self._arm(operation, recap)
         return recap.as_dict(0)
@@ -163,22 +170,21 @@ class Daemon:
             reached = step.outcome.status in (Status.OK, Status.CHANGED)
             if step.name in wanted(operation.command, operation.services) and reached:
                 self._watchdog.arm(step.name, ready=True)
+                self._registry.change(step.name, desired="running", state=State.RUNNING, reason="")
+                self._registry.clear_alert(step.name)
 
     def _status(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
         watched = {each.name: each for each in self._watchdog.watched()}
         stack = self._fresh()
         services = [self._as_watched(read_health(stack, name), watched.get(name)) for name in BY_NAME]
-        return {
-            "supervisor": {
-                "state": "running",
-                "pid": os.getpid(),
-                "uptime_s": round(self._clock.now() - self._started, 1),
-            },
-            "services": services,
-        }
+        uptime = round(self._clock.now() - self._started, 1)
+        supervisor = {"state": "running", "pid": os.getpid(), "uptime_s": uptime}
+        alerts = [{"service": each.service, "at": each.at, "reason": each.reason} for each in self._registry.alerts()]
+        return {"supervisor": supervisor, "services": services, "alerts": alerts}
 
     def _as_watched(self, health: Health, watched: Watched | None) -> dict[str, Any]:
-        told = health.as_dict() | {"restarts": self._restarts.get(health.name, 0)}
+        record = self._registry.service(health.name)
+        told = health.as_dict() | {"restarts": record.restarts if record is not None else 0}
         if watched is not None and watched.state in (State.BACKOFF, State.FATAL, State.STARTING):
             told["state"] = watched.state.value
             if health.health != "healthy":
@@ -215,9 +221,20 @@ class Daemon:
         return RestartResult(ready=ready, reason=outcome.reason, code=code)
 
     def _changed(self, change: Change) -> None:
-        if change.restart is not None and change.restart.ready:
-            name = change.watched.name
-            self._restarts[name] = self._restarts.get(name, 0) + 1
+        name, restarts = change.watched.name, {}
+        if change.restart is not None:
+            record = self._registry.service(name)
+            restarts = {"restarts": (record.restarts if record is not None else 0) + 1}
+        self._registry.change(name, state=change.watched.state, reason=change.watched.reason, **restarts)
+        if change.alert is not None:
+            self._registry.alert(name, change.alert)
+        elif change.watched.state is State.RUNNING:
+            self._registry.clear_alert(name)
+
+    def _heed_registry(self, told: Failure | Fallback) -> None:
+        text = told.message if isinstance(told, Failure) else told.reason
+        _log(f"registry: {text}")
+        self._tell(Note("registry", text))
 
     def _tell(self, event: Event) -> None:
         try:
