@@ -37,16 +37,24 @@ def await_ready(
     *,
     url: str | None,
     within: float,
+    finished: Callable[[str, Container], bool | None] = lambda name, container: None,
 ) -> None:
     """Wait until all that `read` gives (by what it is called) are ready, at most `within` seconds.
 
-    One that ended is not waited for. Raises Failure `unhealthy` with the last lines that the containers wrote.
+    One that ended is not waited for. `finished` is True for one that has done its work and need not run, False for one
+    that has yet to, None for all others. Raises Failure `unhealthy` with the last lines that the containers wrote.
     """
     last = ""
 
     def look() -> str | None:
         nonlocal last
         for name, container in read().items():
+            done = None if container is None else finished(name, container)
+            if done:
+                continue
+            if container is not None and done is False:
+                last = f"{container.name} has not finished yet"
+                return None
             if container is None or container.state in ("exited", "dead"):
                 last = container.describe() if container else f"{name} has no container any more"
                 return "ended"
