@@ -98,6 +98,10 @@ class ComposeFile:
         found: dict[str, dict[str, Any]] = self.host.memo[key]
         return found
 
+    def log_tail(self, name: str) -> tuple[str, ...]:
+        """The last lines of a container, which knows the secrets and may have written them."""
+        return self.docker.log_tail(name, secrets=tuple(filter(None, self._secret_values().values())))
+
     def containers(self) -> tuple[Container, ...]:
         """Those of services. What somebody runs by `docker compose run` is his own affair."""
         found = self.docker.containers({PROJECT_LABEL: self.project})
@@ -253,7 +257,7 @@ class Up:
             self._compose.run("up", "-d", *self._wanted, deadline=context.left(UP_S))
             if self._wait:
                 await_ready(
-                    context, self._compose.docker, lambda: self._named(wanted), url=self._ready, within=self._within,
+                    context, self._compose.log_tail, lambda: self._named(wanted), url=self._ready, within=self._within,
                     finished=self._finished,
                 )  # fmt: skip
         except Failure as failure:
@@ -273,7 +277,7 @@ class Up:
             created = [container for container in compose.containers() if container.id not in existed]
             if isinstance(failure, CommandFailure) and not isinstance(failure, Interrupted):
                 for container in created:
-                    failure.evidence += docker.log_tail(container.name)
+                    failure.evidence += compose.log_tail(container.name)
             if not existed:
                 compose.run("down", "--timeout", "2", deadline=ROLL_BACK_S)
             elif created:

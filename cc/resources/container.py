@@ -98,7 +98,9 @@ class RunningContainer(_Named):
                 self._docker.cli(*self._run_words(), deadline=context.left(ACT_S))
             url = self._args.get("ready") if self._host.wait else None
             within = self._args.get("within") or READY_S
-            await_ready(context, self._docker, lambda: {self._container: self._found()}, url=url, within=within)
+            await_ready(
+                context, self._docker.log_tail, lambda: {self._container: self._found()}, url=url, within=within
+            )
         except Failure as failure:
             self._roll_back(found, failure)
             raise

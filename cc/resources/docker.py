@@ -207,10 +207,10 @@ class Docker:
             return self.cli("version", "--format", "{{.Server.Version}}").stdout.strip()
         return str(_told(self._get("/version"), "Version"))
 
-    def log_tail(self, name: str, lines: int = 10) -> tuple[str, ...]:
-        """The last lines that a container wrote, () if they can't be had: evidence, never a goal."""
+    def log_tail(self, name: str, lines: int = 10, *, secrets: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The last lines that a container wrote, `secrets` masked; () if they can't be had: evidence, never a goal."""
         try:
-            result = self.cli("logs", "--tail", str(lines), name)
+            result = self.cli("logs", "--tail", str(lines), name, secrets=secrets)
         except Failure:
             return ()
         return tuple((result.stdout + result.stderr).splitlines()[-lines:])
