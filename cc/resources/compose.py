@@ -81,8 +81,10 @@ class ComposeFile:
         """Compose's own hash of each service's configuration in this environment."""
         key = ("compose hashes", self.file, self.project)
         if key not in self.host.memo:
-            lines = self.run("config", "--hash", "*").stdout.splitlines()
-            self.host.memo[key] = dict(line.split() for line in lines if len(line.split()) == 2)
+            pairs = [line.split() for line in self.run("config", "--hash", "*").stdout.splitlines() if line.strip()]
+            if any(len(pair) != 2 for pair in pairs):
+                raise Failure("docker compose config did not answer with names and hashes", code="bad_answer")
+            self.host.memo[key] = dict(pairs)
         found: dict[str, str] = self.host.memo[key]
         return found
 
@@ -155,7 +157,7 @@ class Up:
         running = ", ".join(each.name for each in there if each.running)
         said = [running + (" running and ready" if self._wait else " running")] if running else []
         said += [each.describe() for each in there if not each.running]
-        return Probe(True, "; ".join(said), answer)
+        return Probe(True, "; ".join(said) or f"{self._compose.file} has no service outside of profiles", answer)
 
     def _unknown(self, service: str, known: Iterable[str]) -> Failure:
         near = difflib.get_close_matches(service, known, 1)

@@ -91,7 +91,8 @@ class RunningContainer(_Named):
         found = self._found()
         try:
             if found is not None and found.labels.get(SPEC_LABEL) == self._spec() and self._same_image(found):
-                self._docker.cli("start", found.id, deadline=context.left(ACT_S))
+                again = "unpause" if found.state == "paused" else "start"
+                self._docker.cli(again, found.id, deadline=context.left(ACT_S))
             else:
                 if found is not None:
                     self._docker.cli("rm", "-f", found.id, deadline=context.left(ACT_S))
