@@ -67,6 +67,12 @@ def test_a_configuration_that_is_no_json_is_a_bad_answer(stdout: str) -> None:
     assert caught.value.code == "bad_answer"
 
 
+@pytest.mark.parametrize("stdout", ["{not an answer\n", "a 1\nb\n", "a 1 2"])
+def test_hashes_that_are_none_are_a_bad_answer_and_not_a_file_without_services(stdout: str) -> None:
+    assert refused(ScriptedShell().on(("docker", "compose"), stdout=stdout)).code == "bad_answer"
+    assert compose(ScriptedShell().on(("docker", "compose"), stdout="")).hashes() == {}
+
+
 def test_a_refusal_is_not_taken_to_the_other_program() -> None:
     shell = ScriptedShell().on(("docker", "compose"), stderr="yaml: line 3: mapping values", exit_code=15)
     assert refused(shell).code == "bad_config"
