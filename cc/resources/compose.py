@@ -4,29 +4,34 @@ up    ok when every service runs, was made from this file as it is now (compose'
       is here now, and answers (`ready`, or its own health check). Else: missing images are pulled, taken ports are
       named with their holder before anything is touched, `up -d`, wait for ready. What this act created and could
       not bring to ready is removed again, its last log lines kept; what was there before stays.
+      A service that is meant to end (`completes`, or another waits for its success) is up once it ended with 0. One
+      that says nothing of it, and has neither port, health check nor restart policy, may do so too: this `up` takes
+      it, and as compose does the next one runs it again.
 down  ok when no container and no network of the project is left.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
-from cc.errors import Failure, Interrupted
+from cc.errors import CommandFailure, Failure, Interrupted
 from cc.resources import port
 from cc.resources.containers_gone import PROJECT_LABEL, gone, service_names
 from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
 from cc.resources.readiness import READY_S, await_ready, why_not_ready
 
+ONE_OFF_LABEL = "com.docker.compose.oneoff"
 HASH_LABEL = "com.docker.compose.config-hash"
-READ_S = 10.0
 ROLL_BACK_S = 30.0
 UP_S = 120.0
+COMPLETED = "service_completed_successfully"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,8 @@ class ComposeFile:
     project: str
     secrets: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, *args: str, deadline: float) -> Any:
-        """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin."""
+    def run(self, *args: str, deadline: float | None = None) -> Any:
+        """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin; a read without `deadline`."""
         words = ("-f", self.file, "-p", self.project, *args)
         secrets = self._secret_values()
         extra = {"environ": secrets, "deadline": deadline, "secrets": tuple(secrets.values())}
@@ -76,8 +81,10 @@ class ComposeFile:
         """Compose's own hash of each service's configuration in this environment."""
         key = ("compose hashes", self.file, self.project)
         if key not in self.host.memo:
-            lines = self.run("config", "--hash", "*", deadline=READ_S).stdout.splitlines()
-            self.host.memo[key] = dict(line.split() for line in lines if len(line.split()) == 2)
+            pairs = [line.split() for line in self.run("config", "--hash", "*").stdout.splitlines() if line.strip()]
+            if any(len(pair) != 2 for pair in pairs):
+                raise Failure("docker compose config did not answer with names and hashes", code="bad_answer")
+            self.host.memo[key] = dict(pairs)
         found: dict[str, str] = self.host.memo[key]
         return found
 
@@ -85,7 +92,7 @@ class ComposeFile:
         """The services as compose resolved them (`config --format json`)."""
         key = ("compose services", self.file, self.project)
         if key not in self.host.memo:
-            text = self.run("config", "--format", "json", deadline=READ_S).stdout
+            text = self.run("config", "--format", "json").stdout
             try:
                 self.host.memo[key] = json.loads(text)["services"]
             except (ValueError, KeyError, TypeError):
@@ -93,8 +100,14 @@ class ComposeFile:
         found: dict[str, dict[str, Any]] = self.host.memo[key]
         return found
 
+    def log_tail(self, name: str) -> tuple[str, ...]:
+        """The last lines of a container, which knows the secrets and may have written them."""
+        return self.docker.log_tail(name, secrets=tuple(filter(None, self._secret_values().values())))
+
     def containers(self) -> tuple[Container, ...]:
-        return self.docker.containers({PROJECT_LABEL: self.project})
+        """Those of services. What somebody runs by `docker compose run` is his own affair."""
+        found = self.docker.containers({PROJECT_LABEL: self.project})
+        return tuple(each for each in found if each.labels.get(ONE_OFF_LABEL) != "True")
 
 
 def _read_secret(name: str, path: str) -> str:
@@ -120,16 +133,18 @@ class Up:
         self._within: float = args.get("within") or READY_S
         self._wait = compose.host.wait
         self._again = args["state"] == "restarted"
+        self._completes = frozenset(args.get("completes") or ())
         self._before: frozenset[tuple[str, str]] | None = None
+        self._old: frozenset[tuple[str, str]] | None = None  # what was there when the act began
         self.name = "docker compose"
 
     def probe(self, context: Context) -> Probe:
         hashes = self._compose.hashes()  # first: that docker or compose is missing explains more than a silent engine
         by_service = self._own()
         wanted = self._wanted or tuple(hashes)
-        for service in wanted:
+        for service in (*wanted, *self._completes):
             if service not in hashes:
-                raise Failure(f"{self._compose.file} has no service {service!r}", code="bad_config")
+                raise self._unknown(service, hashes)
         if self._again and self._before is None:
             self._before = frozenset((c.id, c.started_at) for c in by_service.values() if c.running)
         reasons = [why for service in wanted if (why := self._unlike(by_service.get(service), service, hashes))]
@@ -138,17 +153,50 @@ class Up:
             return Probe(False, "; ".join(reasons), answer)
         if self._wait and (reason := self._unready(by_service, wanted)):
             return Probe(False, reason, answer)
-        names = ", ".join(by_service[service].name for service in wanted)
-        return Probe(True, f"{names} running" + (" and ready" if self._wait else ""), answer)
+        there = [by_service[service] for service in wanted]
+        running = ", ".join(each.name for each in there if each.running)
+        said = [running + (" running and ready" if self._wait else " running")] if running else []
+        said += [each.describe() for each in there if not each.running]
+        return Probe(True, "; ".join(said) or f"{self._compose.file} has no service outside of profiles", answer)
+
+    def _unknown(self, service: str, known: Iterable[str]) -> Failure:
+        near = difflib.get_close_matches(service, known, 1)
+        advice = f"did you mean {near[0]!r}? " if near else ""
+        return Failure(
+            f"{self._compose.file} has no service {service!r}", code="bad_config",
+            hint=f"{advice}services are {', '.join(known)}; those of a profile need it in COMPOSE_PROFILES",
+        )  # fmt: skip
 
     def _own(self) -> dict[str, Container]:
-        return {container.service: container for container in self._compose.containers() if container.service}
+        """By service; of several the one that is worst off."""
+        found = sorted(self._compose.containers(), key=lambda each: not each.running)
+        return {container.service: container for container in found if container.service}
+
+    def _finished(self, service: str, container: Container) -> bool | None:
+        """True for one that has done its work; False for one that has yet to; None where it has to run."""
+        if service in self._completes and container.running:
+            return False
+        if container.state != "exited" or container.exit_code != 0:
+            return None
+        return True if service in self._completes or self._may_end(service, container) else None
+
+    def _may_end(self, service: str, container: Container) -> bool:
+        services = self._compose.services()
+        for each in services.values():
+            awaited = each.get("depends_on") or {}
+            if isinstance(awaited, dict) and (awaited.get(service) or {}).get("condition") == COMPLETED:
+                return True
+        said = services.get(service) or {}
+        serves = said.get("ports") or container.health or said.get("restart") in ("always", "unless-stopped")
+        ended_in_this_act = self._old is not None and (container.id, container.started_at) not in self._old
+        return ended_in_this_act and not serves
 
     def _unlike(self, container: Container | None, service: str, hashes: Mapping[str, str]) -> str | None:
         """Why this container is not what the file says, or None."""
         if container is None:
             return f"{service} has no container"
-        if not container.running:
+        finished = self._finished(service, container)
+        if not container.running and not finished:
             return container.describe()
         if self._before and (container.id, container.started_at) in self._before:
             return f"{container.name} is to be restarted"
@@ -157,10 +205,11 @@ class Up:
         here = self._compose.docker.image_id(container.image)
         if here is not None and here != container.image_id:
             return f"{container.name} runs an older image than {container.image} is now"
-        return None
+        return f"{container.name} has not finished yet" if finished is False and self._wait else None
 
     def _unready(self, by_service: Mapping[str, Container], wanted: tuple[str, ...]) -> str:
-        return next((why for service in wanted if (why := why_not_ready(by_service[service], self._ready))), "")
+        running = [by_service[service] for service in wanted if by_service[service].running]
+        return next((why for each in running if (why := why_not_ready(each, self._ready))), "")
 
     def check(self, context: Context, before: Probe) -> None:
         own = self._own()
@@ -172,9 +221,10 @@ class Up:
             if running is not None and running.running:
                 continue  # it holds its own ports
             for published in said.get("ports") or ():
-                if published.get("published") and published.get("protocol", "tcp") == "tcp":
+                number = str(published.get("published") or "")  # a range such as 8000-8010 has no one port to ask
+                if number.isdecimal() and int(number) and published.get("protocol", "tcp") == "tcp":
                     address = published.get("host_ip") or "0.0.0.0"  # noqa: S104 - what compose will bind
-                    port.refuse_if_held(address, int(published["published"]), self._compose.docker.publisher)
+                    port.refuse_if_held(address, int(number), self._compose.docker.publisher)
 
     def _check_name(self, name: str | None) -> None:
         other = self._compose.docker.container(name) if name else None
@@ -189,32 +239,33 @@ class Up:
 
     def act(self, context: Context, before: Probe) -> Acted:
         self._compose.require_secrets()
-        existed = {container.id for container in self._compose.containers()}
+        there = self._compose.containers()
+        existed = {container.id for container in there}
+        self._old = frozenset((container.id, container.started_at) for container in there)
         services = self._compose.services()
         wanted = self._wanted or tuple(services)
         for image in sorted({services[service]["image"] for service in wanted if services[service].get("image")}):
             if self._compose.docker.image_id(image) is None:
-                self._pull(context, image)
+                self._compose.docker.pull(image, context)
         try:
             if self._again:
                 grace = str(round(STOP_GRACE_S))
                 self._compose.run(
                     "stop", "--timeout", grace, *self._wanted, deadline=context.left(STOP_GRACE_S * 2 + 30)
                 )
+            if any(container.state == "paused" for container in there):
+                self._compose.run("unpause", *self._wanted, deadline=context.left(UP_S))  # `up` leaves it paused
             # Not --no-deps: it leaves `depends_on` out of the configuration, and so out of its hash.
             self._compose.run("up", "-d", *self._wanted, deadline=context.left(UP_S))
             if self._wait:
                 await_ready(
-                    context, self._compose.docker, lambda: self._named(wanted), url=self._ready, within=self._within
-                )
+                    context, self._compose.log_tail, lambda: self._named(wanted), url=self._ready, within=self._within,
+                    finished=self._finished,
+                )  # fmt: skip
         except Failure as failure:
             self._roll_back(existed, failure)
             raise
         return Acted()
-
-    def _pull(self, context: Context, image: str) -> None:
-        started = context.clock.now()
-        self._compose.docker.pull(image, lambda text: context.say(text, context.clock.now() - started, None))
 
     def _named(self, wanted: tuple[str, ...]) -> dict[str, Container | None]:
         own = self._own()
@@ -226,8 +277,9 @@ class Up:
         compose = replace(self._compose, docker=docker)
         try:
             created = [container for container in compose.containers() if container.id not in existed]
-            if created and not failure.evidence and not isinstance(failure, Interrupted):
-                failure.evidence = docker.log_tail(created[0].name)
+            if isinstance(failure, CommandFailure) and not isinstance(failure, Interrupted):
+                for container in created:
+                    failure.evidence += compose.log_tail(container.name)
             if not existed:
                 compose.run("down", "--timeout", "2", deadline=ROLL_BACK_S)
             elif created:
@@ -281,6 +333,7 @@ VERB = Verb(
             Field("services", "strings", doc="only these; all of them where it is left out"),
             Field("state", "string", required=True, choices=("up", "restarted", "down"), doc="what to ensure"),
             Field("project", "string", doc="compose project; this run's own where it is left out"),
+            Field("completes", "strings", doc="services that do their work and end with 0, such as a migration"),
             Field("ready", "string", doc="URL that must answer 200 before it counts as up"),
             Field("within", "duration", default=READY_S, doc="how long to wait for ready"),
             Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),

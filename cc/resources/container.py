@@ -22,6 +22,10 @@ from cc.resources.readiness import READY_S, await_ready, why_not_ready
 OWNER_LABEL = "cc.owner"
 SPEC_LABEL = "cc.spec"
 ACT_S = 60.0
+ROLL_BACK_S = 30.0
+
+
+ALIVE = ("running", "paused", "restarting")  # holds its ports and its memory
 
 
 class _Named:
@@ -83,19 +87,38 @@ class RunningContainer(_Named):
     def act(self, context: Context, before: Probe) -> Acted:
         image = self._args["image"]
         if self._docker.image_id(image) is None:
-            started = context.clock.now()
-            self._docker.pull(image, lambda text: context.say(text, context.clock.now() - started, None))
+            self._docker.pull(image, context)
         found = self._found()
-        if found is not None and found.labels.get(SPEC_LABEL) == self._spec() and self._same_image(found):
-            self._docker.cli("start", found.id, deadline=context.left(ACT_S))
-        else:
-            if found is not None:
-                self._docker.cli("rm", "-f", found.id, deadline=context.left(ACT_S))
-            self._docker.cli(*self._run_words(), deadline=context.left(ACT_S))
-        url = self._args.get("ready") if self._host.wait else None
-        within = self._args.get("within") or READY_S
-        await_ready(context, self._docker, lambda: {self._container: self._found()}, url=url, within=within)
+        try:
+            if found is not None and found.labels.get(SPEC_LABEL) == self._spec() and self._same_image(found):
+                again = "unpause" if found.state == "paused" else "start"
+                self._docker.cli(again, found.id, deadline=context.left(ACT_S))
+            else:
+                if found is not None:
+                    self._docker.cli("rm", "-f", found.id, deadline=context.left(ACT_S))
+                self._docker.cli(*self._run_words(), deadline=context.left(ACT_S))
+            url = self._args.get("ready") if self._host.wait else None
+            within = self._args.get("within") or READY_S
+            await_ready(
+                context, self._docker.log_tail, lambda: {self._container: self._found()}, url=url, within=within
+            )
+        except Failure as failure:
+            self._roll_back(found, failure)
+            raise
         return Acted()
+
+    def _roll_back(self, before: Container | None, failure: Failure) -> None:
+        """Remove what this act created, also half-made or when it was cancelled; its last words are kept."""
+        docker = Docker(self._host, despite_cancel=True)
+        try:
+            made = docker.container(self._container)
+            if made is None or (before is not None and made.id == before.id):
+                return
+            if made.labels.get(OWNER_LABEL) == self._host.owner:
+                failure.evidence = failure.evidence or docker.log_tail(made.name)
+                docker.cli("rm", "-fv", made.id, deadline=ROLL_BACK_S)
+        except Failure as trouble:
+            failure.evidence += (f"what this run made could not be removed again: {trouble.message}",)
 
     def _same_image(self, found: Container) -> bool:
         return self._docker.image_id(found.image) in (None, found.image_id)
@@ -127,13 +150,13 @@ class StoppedContainer(_Named):
 
     def probe(self, context: Context) -> Probe:
         found = self._found()
-        if found is None or not found.running:
+        if found is None or found.state not in ALIVE:
             return Probe(True, f"{self._container} not running")
         return Probe(False, found.describe())
 
     def act(self, context: Context, before: Probe) -> Acted:
         grace = round(self._grace)
-        self._docker.cli("stop", "--time", str(grace), self._container, deadline=context.left(grace + 20))
+        self._docker.cli("stop", "-t", str(grace), self._container, deadline=context.left(grace + 20))
         return Acted()
 
 
@@ -146,14 +169,16 @@ class AbsentContainer(_Named):
 
     def act(self, context: Context, before: Probe) -> Acted:
         grace = round(self._grace)
-        self._docker.cli("stop", "--time", str(grace), self._container, deadline=context.left(grace + 20))
+        self._docker.cli("stop", "-t", str(grace), self._container, deadline=context.left(grace + 20))
         self._docker.cli("rm", "-fv", self._container, deadline=context.left(ACT_S))  # its anonymous volumes too
         return Acted()
 
 
 def _published(text: str) -> tuple[str, int | None]:
-    """Address and port that `[ADDRESS:][PORT:]CONTAINER_PORT` publishes; None for a port that Docker picks."""
-    outside, colon, _ = text.rpartition(":")
+    """Address and TCP port that `[ADDRESS:][PORT:]CONTAINER_PORT` publishes; None for one that Docker picks."""
+    outside, colon, inside = text.rpartition(":")
+    if inside.endswith(("/udp", "/sctp")):
+        return "", None
     address, _, number = outside.rpartition(":")
     return address.strip("[]") or "0.0.0.0", int(number) if colon and number.isdecimal() else None  # noqa: S104
 

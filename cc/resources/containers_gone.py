@@ -74,7 +74,7 @@ class Gone:
         found = [c for c in self._docker.containers(labels) if not self._services or c.service in self._services]
         running = [c.id for c in found if c.state not in ("exited", "created", "dead")]
         if running:
-            grace = ("--time", str(self._grace)) if self._how == "stop" else ()
+            grace = ("-t", str(self._grace)) if self._how == "stop" else ()
             self._docker.cli(self._how, *grace, *running, deadline=context.left(self._grace * len(running) + 20))
         if found:
             self._docker.cli("rm", "-f", *[c.id for c in found], deadline=context.left(30))

@@ -17,8 +17,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from cc.errors import CommandFailure, DeadlineExceeded, Failure, ToolMissing
-from cc.resources.docker_socket import START_HINT, local_socket, request
+from cc.engine.step import Context
+from cc.engine.waiting import QUIET_S, REPEAT_S
+from cc.errors import CommandFailure, DeadlineExceeded, Failure
+from cc.resources.docker_said import classified
+from cc.resources.docker_socket import local_socket, request
 from cc.resources.host import Host
 from cc.shell import Command, Result
 
@@ -26,39 +29,7 @@ READ_S = 10.0
 EVENTS_S = 86400.0
 STOP_GRACE_S = 10.0
 PULL_SILENCE_S = 60.0
-
-# What docker and compose say on stderr, brought to a failure code; the first that matches counts.
-SAID = tuple(
-    (code, re.compile(pattern, re.IGNORECASE))
-    for code, pattern in (
-        (
-            "daemon_down",
-            r"cannot connect to the docker daemon|failed to connect to the docker api|is the docker daemon running",
-        ),
-        ("permission_denied", r"permission denied while trying to connect"),
-        (
-            "tool_missing",
-            r"is not a docker command|unknown command: docker compose|unknown shorthand flag|unknown docker command",
-        ),
-        ("port_in_use", r"port is already allocated|address already in use|ports are not available"),
-        ("disk_full", r"no space left on device"),
-        (
-            "image_missing",
-            (
-                r"no such image|pull access denied|manifest unknown|manifest for .* not found|repository .* not found"
-                r"|failed to resolve reference|error pulling image|no such host|unable to find image"
-            ),
-        ),
-        ("not_ours", r"the container name .* is already in use"),
-        (
-            "bad_config",
-            (
-                r"yaml: |services\.\S+ |additional propert|undefined (service|volume|network)|no such service"
-                r"|is not valid|invalid compose"
-            ),
-        ),
-    )
-)
+PULL_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,23 +116,27 @@ class Docker:
         return self.program("docker", *args, **options)
 
     def program(
-        self, *argv: str, deadline: float = READ_S, environ: Mapping[str, str] | None = None, check: bool = True,
+        self, *argv: str, deadline: float | None = None, environ: Mapping[str, str] | None = None, check: bool = True,
         secrets: tuple[str, ...] = (),
     ) -> Result:  # fmt: skip
-        """Run a program that speaks for the engine. Raises the Failure that its words mean."""
+        """Run a program that speaks for the engine. Raises the Failure that its words mean.
+
+        Without a `deadline` it is a read, whose silence for READ_S tells of the engine. Whether the lateness of an act
+        does, only a read can tell.
+        """
         self._refuse_when_hung()
         command = Command(
-            argv, env={**self._host.environ, **(environ or {})}, deadline=deadline, check=check,
+            argv, env={**self._host.environ, **(environ or {})}, check=check,
+            deadline=READ_S if deadline is None else deadline,
             secrets=(*self._host.secrets, *secrets), cwd=self._host.base, despite_cancel=self._despite_cancel,
         )  # fmt: skip
         try:
             return self._host.shell.run(command)
         except CommandFailure as failure:
-            raise self._noted(self._meaning(failure, deadline)) from failure
+            raise self._noted(self._meaning(failure, reads=deadline is None)) from failure
 
-    def _meaning(self, failure: CommandFailure, deadline: float) -> Failure:
-        """A short read's silence tells of the engine; whether a long act's lateness does, only a read can tell."""
-        if isinstance(failure, DeadlineExceeded) and deadline > READ_S:
+    def _meaning(self, failure: CommandFailure, *, reads: bool) -> Failure:
+        if isinstance(failure, DeadlineExceeded) and not reads:
             try:
                 self.version()
             except Failure as silence:
@@ -186,13 +161,17 @@ class Docker:
             ids = self.cli("ps", "-aq", "--no-trunc", *filters).stdout.split()
             return tuple(found for each in ids if (found := self.container(each)) is not None)
         query = urlencode({"all": "1", "filters": json.dumps({"label": wanted})})
-        listed = self._get(f"/containers/json?{query}")
-        return tuple(found for each in listed if (found := self.container(each["Id"])) is not None)
+        listed = self._get(f"/containers/json?{query}", list)
+        ids = [_told(each, "Id") for each in listed]
+        return tuple(found for each in ids if (found := self.container(each)) is not None)
 
     def container(self, name: str) -> Container | None:
         """One container by name or id, None if there is none."""
         told = self._inspect("container", f"/containers/{quote(name, safe='')}/json", name)
-        return None if told is None else Container.from_inspect(told)
+        try:
+            return None if told is None else Container.from_inspect(told)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _unreadable(f"container {name}") from error
 
     def deaths(self, project: str) -> Iterator[str]:
         """The names of services whose containers end, as they end; until the engine closes, or for ever.
@@ -218,7 +197,8 @@ class Docker:
                 asked = self.cli("ps", "--filter", f"publish={number}", "--format", "{{.Names}}").stdout.split()
             else:
                 query = urlencode({"filters": json.dumps({"publish": [str(number)]})})
-                asked = [each["Names"][0].lstrip("/") for each in self._get(f"/containers/json?{query}")]
+                listed = self._get(f"/containers/json?{query}", list)
+                asked = [str(_told(each, "Names")[0]).lstrip("/") for each in listed]
         except Failure:
             return None
         return asked[0] if asked else None
@@ -226,7 +206,7 @@ class Docker:
     def image_id(self, image: str) -> str | None:
         """The id of a local image, None if it is not here."""
         told = self._inspect("image", f"/images/{quote(image, safe='/:@')}/json", image)
-        return None if told is None else str(told["Id"])
+        return None if told is None else str(_told(told, "Id"))
 
     def names(self, kind: str, labels: Mapping[str, str]) -> list[str]:
         """Names of the networks or volumes (`kind`) that carry these labels."""
@@ -234,19 +214,21 @@ class Docker:
         if self._socket is None:
             filters = [word for label in wanted for word in ("--filter", f"label={label}")]
             return self.cli(kind, "ls", "--format", "{{.Name}}", *filters).stdout.split()
-        told = self._get(f"/{kind}s?{urlencode({'filters': json.dumps({'label': wanted})})}")
-        return [each["Name"] for each in (told if kind == "network" else told["Volumes"] or ())]
+        query = urlencode({"filters": json.dumps({"label": wanted})})
+        if kind == "network":
+            return [_told(each, "Name") for each in self._get(f"/networks?{query}", list)]
+        return [_told(each, "Name") for each in self._get(f"/{kind}s?{query}").get("Volumes") or ()]
 
     def version(self) -> str:
         """The engine's version. Raises the Failure that says why there is none."""
         if self._socket is None:
             return self.cli("version", "--format", "{{.Server.Version}}").stdout.strip()
-        return str(self._get("/version")["Version"])
+        return str(_told(self._get("/version"), "Version"))
 
-    def log_tail(self, name: str, lines: int = 10) -> tuple[str, ...]:
-        """The last lines that a container wrote, () if they can't be had: evidence, never a goal."""
+    def log_tail(self, name: str, lines: int = 10, *, secrets: tuple[str, ...] = ()) -> tuple[str, ...]:
+        """The last lines that a container wrote, `secrets` masked; () if they can't be had: evidence, never a goal."""
         try:
-            result = self.cli("logs", "--tail", str(lines), name)
+            result = self.cli("logs", "--tail", str(lines), name, secrets=secrets)
         except Failure:
             return ()
         return tuple((result.stdout + result.stderr).splitlines()[-lines:])
@@ -257,18 +239,21 @@ class Docker:
             return found
         result = self.cli(kind, "inspect", name, check=False)
         if not result:
-            if "no such" in result.stderr.lower():
+            if re.search(rf"no such (object|{kind})", result.stderr, re.IGNORECASE):
                 return None
-            raise classified(CommandFailure(result.stderr.strip(), result=result, code="non_zero_exit"))
-        first: dict[str, Any] = json.loads(result.stdout)[0]
-        return first
+            raise self._noted(classified(CommandFailure(result.stderr.strip(), result=result, code="non_zero_exit")))
+        try:
+            first = json.loads(result.stdout)[0]
+        except (ValueError, LookupError, TypeError):
+            raise _unreadable(f"{kind} {name}") from None
+        return first if isinstance(first, dict) else {}
 
-    def _get(self, path: str, *, missing_ok: bool = False) -> Any:
-        """GET from the engine's socket; None for a 404 with `missing_ok`."""
+    def _get(self, path: str, kind: type = dict, *, missing_ok: bool = False) -> Any:
+        """GET from the engine's socket: a JSON value of this kind; None for a 404 with `missing_ok`."""
         assert self._socket is not None  # noqa: S101 - narrowed by every caller
         self._refuse_when_hung()
         try:
-            with request(self._socket, "GET", path, READ_S) as (status, lines):
+            with request(self._socket, "GET", path, READ_S, total_s=READ_S) as (status, lines):
                 body = b"".join(lines)
         except Failure as failure:
             raise self._noted(failure) from failure
@@ -279,74 +264,82 @@ class Docker:
         except ValueError:
             raise Failure(f"the Docker engine answered GET {path} with no JSON", code="bad_answer") from None
         if status >= 400:
-            raise Failure(f"the Docker engine answered {status}: {told.get('message', '')}", code="bad_answer")
+            said = told.get("message", "") if isinstance(told, dict) else ""
+            raise Failure(f"the Docker engine answered {status}: {said}", code="bad_answer")
+        if not isinstance(told, kind):
+            raise _unreadable(path)
         return told
 
-    def pull(self, image: str, progress: Any) -> None:
-        """Fetch an image; `progress(text)` is told what arrives. Raises Failure image_missing, disk_full, ...
+    def pull(self, image: str, context: Context) -> None:
+        """Fetch an image, and say now and then what arrives. Raises Failure image_missing, disk_full, ...
 
         No total deadline (a first pull may be long), only one of 60 s without a sign of progress. The CLI shows none
         where there is no terminal, so progress is read from the engine itself; what needs credentials, which only the
         CLI knows, is left to the CLI.
         """
+        context.note(f"pulling {image}")
         if self._socket is not None:
             try:
-                return self._pull_from_engine(image, progress)
+                return self._pull_from_engine(image, context)
             except Failure as failure:
                 if "denied" not in failure.message and "unauthorized" not in failure.message:
                     raise
-        self.cli("pull", image, deadline=1800.0)
+        self.cli("pull", image, deadline=context.left(PULL_S))
         return None
 
-    def _pull_from_engine(self, image: str, progress: Any) -> None:
+    def _pull_from_engine(self, image: str, context: Context) -> None:
         assert self._socket is not None  # noqa: S101
+        self._refuse_when_hung()
         # Without a tag the engine would fetch every one that there is.
         named = "@" in image or ":" in image.rpartition("/")[2]
         path = f"/images/create?{urlencode({'fromImage': image if named else image + ':latest'})}"
-        with request(self._socket, "POST", path, PULL_SILENCE_S) as (status, lines):
-            for line in lines:
-                try:
-                    told = json.loads(line)
-                except ValueError:
-                    continue
-                trouble = told.get("error") or (told.get("message") if status >= 400 else None)
-                if trouble:
-                    raise Failure(
-                        f"image {image} is not here and cannot be pulled: {trouble}",
-                        code="disk_full" if "no space left" in trouble else "image_missing",
-                        hint=f"docker pull {image}",
-                    )
-                progress(
-                    f"pulling {image}: {told.get('id', '')} {told.get('status', '')} {told.get('progress', '')}".strip()
-                )
+        left = None if context.deadline is None else context.left(PULL_S)
+        ask = request(self._socket, "POST", path, PULL_SILENCE_S, total_s=left, cancel=context.cancel)
+        try:
+            with ask as (status, lines):
+                _follow_pull(image, status, lines, context)
+        except Failure as failure:
+            if failure.code != "daemon_hung":
+                raise
+            context.stop_if_asked()
+            self.version()  # raises if it is the engine that is silent; else it waits for the registry
+            raise _not_pulled(image, f"no progress for {PULL_SILENCE_S:g} s") from failure
 
 
-def classified(failure: CommandFailure) -> Failure:
-    """The failure that docker's words mean; the given one where they are unknown."""
-    if isinstance(failure, ToolMissing):
-        return ToolMissing(
-            "docker is not installed (no `docker` on PATH)",
-            result=failure.result,
-            hint="install Docker: https://docs.docker.com/get-docker/",
-        )
-    if isinstance(failure, DeadlineExceeded):
-        return Failure(f"docker does not answer: {failure.message}", code="daemon_hung", evidence=failure.evidence)
-    result = failure.result
-    if result is None or failure.code != "non_zero_exit":
-        return failure
-    text = result.stderr + "\n" + result.stdout
-    for code, pattern in SAID:
-        found = pattern.search(text)
-        if found:
-            line = next((each for each in text.splitlines() if pattern.search(each)), found[0]).strip()
-            hint = START_HINT if code == "daemon_down" else None
-            return CommandFailure(_plain(code, line), result=result, code=code, hint=hint, evidence=failure.evidence)
-    return failure
+def _follow_pull(image: str, status: int, lines: Iterable[bytes], context: Context) -> None:
+    started = context.clock.now()
+    say_at = started + QUIET_S
+    for line in lines:
+        try:
+            told = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(told, dict):
+            continue
+        trouble = told.get("error") or (told.get("message") if status >= 400 else None)
+        if trouble:
+            raise _not_pulled(image, str(trouble))
+        if (now := context.clock.now()) >= say_at:
+            say_at = now + REPEAT_S
+            words = (str(told.get(key) or "") for key in ("id", "status", "progress"))
+            context.say(f"{image} to be pulled: {' '.join(filter(None, words))}", now - started, None)
 
 
-def _plain(code: str, line: str) -> str:
-    if code == "daemon_down":
-        return "the Docker daemon is not running"
-    if code == "tool_missing":
-        return "docker compose is not installed"
-    return line
+def _not_pulled(image: str, why: str) -> Failure:
+    return Failure(
+        f"image {image} is not here and cannot be pulled: {why}",
+        code="disk_full" if "no space left" in why else "image_missing",
+        hint=f"docker pull {image}",
+    )
+
+
+def _told(told: Any, key: str) -> Any:
+    """One field of what the engine told. Raises Failure bad_answer where it is missing."""
+    try:
+        return told[key]
+    except (LookupError, TypeError):
+        raise _unreadable(f"no {key}") from None
+
+
+def _unreadable(what: str) -> Failure:
+    return Failure(f"the Docker engine answered in a way that cannot be read ({what})", code="bad_answer")

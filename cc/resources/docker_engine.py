@@ -21,13 +21,15 @@ from typing import Any
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.engine.waiting import wait_for
-from cc.errors import CommandFailure, Failure
+from cc.errors import CommandFailure, Failure, Interrupted
 from cc.resources.docker import HUNG, Docker
 from cc.resources.docker_socket import START_HINT
 from cc.resources.host import Host, Verb
-from cc.shell import Command
+from cc.shell import Child, Command
 
 START_S = 60.0
+SYSTEMD = "/run/systemd/system"
+INIT_SCRIPT = "/etc/init.d/docker"
 
 
 class DockerEngine:
@@ -59,14 +61,17 @@ class DockerEngine:
         refusals = []
         for way in self._ways():
             try:
-                self._start(way, context)
+                child = self._start(way, context)
+            except Interrupted:
+                raise
             except Failure as failure:
                 refusals.append(f"`{' '.join(way)}`: {failure.message}")
                 continue
-            answered = wait_for(context, "the Docker daemon to answer", self._answers, within=self._within)
-            if answered:
+            answers = self._await(child, context)
+            if answers:
                 return Acted(f"Docker started by `{' '.join(way)}`")
-            refusals.append(f"`{' '.join(way)}` started, and no engine answered within {self._within:g} s")
+            late = "it ended at once" if answers is False else f"no engine answered within {self._within:g} s"
+            refusals.append(f"`{' '.join(way)}`: {late}")
         raise Failure(
             "the Docker daemon is not running and could not be started: " + "; ".join(refusals),
             code="daemon_down", hint=START_HINT, evidence=self._log_tail(),
@@ -81,9 +86,9 @@ class DockerEngine:
             return shutil.which(name, path=path) is not None
 
         ways: list[tuple[str, ...]] = []
-        if has("systemctl") and os.path.isdir("/run/systemd/system"):
+        if has("systemctl") and os.path.isdir(SYSTEMD):
             ways.append(("systemctl", "start", "docker") if root else ("systemctl", "--user", "start", "docker"))
-        elif has("service") and root and os.path.exists("/etc/init.d/docker"):
+        elif has("service") and root and os.path.exists(INIT_SCRIPT):
             ways.append(("service", "docker", "start"))
         if has("colima"):
             ways.append(("colima", "start"))
@@ -93,23 +98,33 @@ class DockerEngine:
             ways.append(("dockerd",))
         return ways
 
-    def _start(self, way: tuple[str, ...], context: Context) -> None:
-        # What they start is the user's: it must not carry our mark, or `down` would end it as one of ours.
-        theirs = {name: value for name, value in self._host.environ.items() if not name.startswith("CC_")}
+    def _start(self, way: tuple[str, ...], context: Context) -> Child | None:
+        """The daemon itself where we are its parent. What they start is the user's: it must not carry our mark, or
+        `down` would end it as one of ours.
+        """
+        ours = tuple(name for name in {*os.environ, *self._host.environ} if name.startswith("CC_"))
+        theirs = {name: value for name, value in self._host.environ.items() if name not in ours}
+        command = Command(way, env=theirs, env_remove=ours, deadline=context.left(self._within), owned=False)
         if way == ("dockerd",):
-            self._host.shell.spawn(Command(way, env=theirs, owned=False), log=self._log())
-            return
+            return self._host.shell.spawn(command, log=self._log())
         try:
-            self._host.shell.run(Command(way, env=theirs, deadline=context.left(self._within), owned=False))
+            self._host.shell.run(command)
+        except Interrupted:
+            raise
         except CommandFailure as failure:
             raise Failure(failure.message, code="daemon_down", evidence=failure.evidence) from failure
+        return None
 
-    def _answers(self) -> bool | None:
+    def _await(self, child: Child | None, context: Context) -> bool | None:
+        return wait_for(context, "the Docker daemon to answer", lambda: self._answers(child), within=self._within)
+
+    def _answers(self, child: Child | None) -> bool | None:
+        """True once it answers, False if it cannot any more."""
         self._host.memo.pop(HUNG, None)
         try:
             self._docker.version()
         except Failure:
-            return None
+            return None if child is None or child.alive() else False
         return True
 
     def _log(self) -> str:

@@ -1,5 +1,7 @@
 """When a container counts as up: it runs, its own health check (if it has one) is content, and its URL answers 200.
 
+One that was just started and has neither must have run for a second: a program that can't work mostly says so at once.
+
 Shared by `compose` and `container`. May import what resources may.
 """
 
@@ -11,10 +13,11 @@ from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import Failure
 from cc.resources import http
-from cc.resources.docker import Container, Docker
+from cc.resources.docker import Container
 
 READY_S = 60.0
 ANSWER_S = 2.0
+SETTLE_S = 1.0
 
 
 def why_not_ready(container: Container, url: str | None) -> str:
@@ -32,25 +35,40 @@ def why_not_ready(container: Container, url: str | None) -> str:
 
 def await_ready(
     context: Context,
-    docker: Docker,
+    log_tail: Callable[[str], tuple[str, ...]],
     read: Callable[[], Mapping[str, Container | None]],
     *,
     url: str | None,
     within: float,
+    finished: Callable[[str, Container], bool | None] = lambda name, container: None,
 ) -> None:
     """Wait until all that `read` gives (by what it is called) are ready, at most `within` seconds.
 
-    One that ended is not waited for. Raises Failure `unhealthy` with the last lines that the containers wrote.
+    One that ended is not waited for. `finished` is True for one that has done its work and need not run, False for one
+    that has yet to, None for all others. `log_tail` gives the last lines of a container by its name. Raises Failure
+    `unhealthy` with those.
     """
     last = ""
+    seen: dict[tuple[str, str], float] = {}  # each start of a container, and since when we see it run
 
     def look() -> str | None:
         nonlocal last
+        now = context.clock.now()
         for name, container in read().items():
+            done = None if container is None else finished(name, container)
+            if done:
+                continue
+            if container is not None and done is False:
+                last = f"{container.name} has not finished yet"
+                return None
             if container is None or container.state in ("exited", "dead"):
                 last = container.describe() if container else f"{name} has no container any more"
                 return "ended"
             if last := why_not_ready(container, url):
+                return None
+            since = seen.setdefault((container.id, container.started_at), now)
+            if not (url or container.health) and now - since < SETTLE_S:
+                last = f"{container.name} has only just started"
                 return None
         return "ready"
 
@@ -60,5 +78,5 @@ def await_ready(
         return
     late = "" if found == "ended" else f" within {within:g} s"
     there = [container.name for container in read().values() if container is not None]
-    evidence = tuple(line for name in there for line in docker.log_tail(name))
+    evidence = tuple(line for name in there for line in log_tail(name))
     raise Failure(f"{names} did not become ready{late}: {last}", code="unhealthy", evidence=evidence)

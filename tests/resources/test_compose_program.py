@@ -1,0 +1,79 @@
+"""Which program speaks compose here: the plugin, the one of its own name, or none."""
+
+from __future__ import annotations
+
+import pytest
+
+from cc.errors import Failure, ToolMissing
+from cc.resources.compose import ComposeFile
+from cc.resources.docker import Docker
+from cc.resources.host import Host
+from cc.shell import ScriptedShell
+
+NO_PLUGIN = "docker: 'compose' is not a docker command."
+CONFIG = ("-f", "/c.yml", "-p", "p", "config", "--hash", "*")
+
+
+def compose(shell: ScriptedShell) -> ComposeFile:
+    host = Host(shell, "/", {"DOCKER_HOST": "tcp://127.0.0.1:1"})
+    return ComposeFile(host, Docker(host), "/c.yml", "p")
+
+
+def refused(shell: ScriptedShell) -> Failure:
+    with pytest.raises(Failure) as caught:
+        compose(shell).hashes()
+    return caught.value
+
+
+def test_the_plugin_is_asked_first_and_each_reading_once() -> None:
+    shell = ScriptedShell().on(("docker", "compose"), stdout="a 1\nb 2\n")
+    asked = compose(shell)
+    assert [asked.hashes(), asked.hashes()] == [{"a": "1", "b": "2"}] * 2
+    assert shell.ran == [("docker", "compose", *CONFIG)]
+
+
+def test_without_the_plugin_the_program_of_its_own_name_is_used_from_then_on() -> None:
+    shell = ScriptedShell().on(("docker", "compose"), stderr=NO_PLUGIN, exit_code=1)
+    shell.on(("docker-compose",), stdout="a 1\n").on(("docker-compose", "-f", "/c.yml", "-p", "p", "up"))
+    asked = compose(shell)
+    assert asked.hashes() == {"a": "1"}
+    asked.run("up", "-d", deadline=9.0)
+    assert [argv[:2] for argv in shell.ran] == [
+        ("docker", "compose"),
+        ("docker-compose", "-f"),
+        ("docker-compose", "-f"),
+    ]
+
+
+def test_without_either_what_the_plugins_absence_said_is_what_the_user_can_mend() -> None:
+    shell = ScriptedShell().on(("docker", "compose"), stderr=NO_PLUGIN, exit_code=1)
+    shell.on(("docker-compose",), ToolMissing("docker-compose is not on PATH"))
+    error = refused(shell)
+    assert (error.code, error.message) == ("tool_missing", "docker compose is not installed")
+    assert "https://docs.docker.com/compose/install" in (error.hint or "")
+
+
+def test_without_docker_itself_it_is_docker_that_is_missing() -> None:
+    shell = ScriptedShell().on(("docker",), ToolMissing("docker is not on PATH"))
+    shell.on(("docker-compose",), ToolMissing("docker-compose is not on PATH"))
+    assert refused(shell).message == "docker is not installed (no `docker` on PATH)"
+
+
+@pytest.mark.parametrize("stdout", ["", "junk", "[]", "{}", '{"services"'])
+def test_a_configuration_that_is_no_json_is_a_bad_answer(stdout: str) -> None:
+    shell = ScriptedShell().on(("docker", "compose"), stdout=stdout)
+    with pytest.raises(Failure) as caught:
+        compose(shell).services()
+    assert caught.value.code == "bad_answer"
+
+
+@pytest.mark.parametrize("stdout", ["{not an answer\n", "a 1\nb\n", "a 1 2"])
+def test_hashes_that_are_none_are_a_bad_answer_and_not_a_file_without_services(stdout: str) -> None:
+    assert refused(ScriptedShell().on(("docker", "compose"), stdout=stdout)).code == "bad_answer"
+    assert compose(ScriptedShell().on(("docker", "compose"), stdout="")).hashes() == {}
+
+
+def test_a_refusal_is_not_taken_to_the_other_program() -> None:
+    shell = ScriptedShell().on(("docker", "compose"), stderr="yaml: line 3: mapping values", exit_code=15)
+    assert refused(shell).code == "bad_config"
+    assert len(shell.ran) == 1
