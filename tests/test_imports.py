@@ -20,10 +20,12 @@ MAY = {
     "resources": LEAVES | {"engine", "shell"},
     "services": LEAVES | {"engine", "shell", "resources"},
     "usage": LEAVES | {"engine", "shell", "resources"},
+    "supervisor": LEAVES | {"engine", "shell", "resources", "services"},
     "dashboard": LEAVES | {"engine", "shell", "resources", "services", "usage"},
     "report": LEAVES | {"engine", "shell", "resources", "services", "usage", "dashboard"},
     "command_line": LEAVES | {"engine", "report"},
-    "operations": LEAVES | {"engine", "shell", "resources", "services", "usage", "dashboard", "report", "command_line"},
+    "operations": LEAVES
+    | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report", "command_line"},
     "program": LEAVES | {"services"},
 }
 ONE_IMPORTER = {
@@ -79,6 +81,12 @@ def test_a_third_party_package_has_one_importing_module(package: str, importer: 
         str(path.relative_to(ROOT)) for path in FILES if package in {name.split(".")[0] for name in imported(path)}
     }
     assert found == {importer}
+
+
+@pytest.mark.parametrize("name", ["protocol", "transport", "client"])
+def test_what_asks_the_supervisor_imports_only_leaves(name: str) -> None:
+    used = {room(found) for found in imported(ROOT / "cc" / "supervisor" / f"{name}.py") if found.startswith("cc.")}
+    assert used <= LEAVES | {"supervisor"}
 
 
 def test_every_room_has_its_rule() -> None:

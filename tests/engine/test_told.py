@@ -12,7 +12,7 @@ from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status, Tr
 from cc.errors import Failure
 
 OUTCOME = Outcome(
-    Status.SKIPPED, "Docker unavailable", degraded=True, attempts=2, duration_s=1.25, evidence=("a", "b"), hint="install it",
+    Status.SKIPPED, "Docker unavailable", degraded=True, attempts=2, duration_s=1.25, evidence=("a", "b"), hint="so",
     rung=3, rung_name="without", tried=(Tried(0, "docker compose", "tool_missing", "not installed"),), warnings=("w",),
 )  # fmt: skip
 EVENTS: list[Event] = [

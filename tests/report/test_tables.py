@@ -38,27 +38,39 @@ def health(name: str, **more: Any) -> Health:
     return Health(**{"name": name, "kind": "container", "state": "running", "health": "healthy", **more})
 
 
+def document(*services: Health, state: str = "running") -> dict[str, Any]:
+    supervisor = {"state": state, "pid": 1, "via": "unix"}
+    return status_document(supervisor, [each.as_dict() for each in services])
+
+
 def test_status_lists_what_is_not_healthy_and_what_is_less_than_its_first_choice() -> None:
-    document = status_document(
-        [
-            health("clickhouse"),
-            health("collector", health="unhealthy", reason="no answer", rung=2),
-            health("dashboard", kind="process", reason="Flask's own server", rung=1),
-            health("other", health="unknown", state="unknown", rung=3),
-        ]
+    told = document(
+        health("clickhouse"),
+        health("collector", health="unhealthy", reason="no answer", rung=2),
+        health("dashboard", kind="process", reason="Flask's own server", rung=1),
+        health("other", health="unknown", state="unknown", rung=3),
     )
-    assert document["degraded"] == [
+    assert told["degraded"] == [
         {"what": "collector", "rung": 2, "reason": "no answer"},
         {"what": "dashboard", "rung": 1, "reason": "Flask's own server"},
         {"what": "other", "rung": 3, "reason": ""},
     ]
-    assert document["supervisor"] == {"state": "stopped", "pid": None, "via": "direct"}
+    assert told["supervisor"] == {"state": "running", "pid": 1, "via": "unix"}
+
+
+def test_without_a_supervisor_status_says_that_nobody_restarts_what_crashes() -> None:
+    assert "nobody restarts what crashes" in status_text(document(health("a"), state="stopped"))
+    assert "nobody restarts what crashes" not in status_text(document(health("a")))
+
+
+def test_what_was_given_up_is_an_alert() -> None:
+    told = status_document({"state": "running"}, [], [{"service": "dashboard", "at": 0.0, "reason": "three restarts"}])
+    assert "alert: dashboard was given up: three restarts" in status_text(told)
 
 
 def test_each_service_has_the_fields_of_the_contract() -> None:
-    (told,) = status_document([health("a", container="c", port=1, pid=2, uptime_s=3.0, restarts=0, rss_bytes=4)])[
-        "services"
-    ]
+    service = health("a", container="c", port=1, pid=2, uptime_s=3.0, restarts=0, rss_bytes=4)
+    (told,) = document(service)["services"]
     assert {
         "name", "kind", "state", "health", "reason", "pid", "container", "port", "url", "uptime_s", "restarts",
         "rss_bytes",
@@ -73,17 +85,15 @@ def test_each_service_has_the_fields_of_the_contract() -> None:
     ],
 )  # fmt: skip
 def test_an_age_is_said_in_its_own_unit(seconds: float | None, said: str) -> None:
-    line = status_text(status_document([health("a", uptime_s=seconds)])).splitlines()[2]
+    line = status_text(document(health("a", uptime_s=seconds))).splitlines()[2]
     assert f"  {said}  " in line
 
 
 def test_status_for_people_has_a_line_for_each_service_and_for_each_reason() -> None:
     text = status_text(
-        status_document(
-            [
-                health("clickhouse", url="http://127.0.0.1:8123", pid=7, uptime_s=61),
-                health("collector", state="exited", health="unhealthy", reason="exited\nwith code 1"),
-            ]
+        document(
+            health("clickhouse", url="http://127.0.0.1:8123", pid=7, uptime_s=61),
+            health("collector", state="exited", health="unhealthy", reason="exited\nwith code 1"),
         )
     )
     lines = text.splitlines()
