@@ -31,11 +31,11 @@ class Loop(Protocol):
 class Call:
     """One running method: whom it answers, and whether it is still wanted."""
 
-    def __init__(self, connection: Connection, request: protocol.Request, now: float) -> None:
+    def __init__(self, connection: Connection, request: protocol.Request, now: float, cancelled: Cancel) -> None:
         self.id = request.id
         self.method = request.method
         self.via = connection.via
-        self.cancelled = Cancel()
+        self.cancelled = cancelled
         """Requested when the client cancels or goes away, when its deadline passes, and when the server closes."""
         self.until = None if request.deadline_s is None else now + request.deadline_s
         self.heartbeat_at = now + protocol.HEARTBEAT_S

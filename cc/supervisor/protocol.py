@@ -7,7 +7,7 @@ that the client gave its request; it is null where no request is meant. One call
       | {"v":1,"id":7,"method":"up","params":{},"deadline_s":60}      |
       |-------------------------------------------------------------->|   deadline_s may be left out
       |                                     {"v":1,"id":7,"ack":true} |
-      |<--------------------------------------------------------------|   at once
+      |<--------------------------------------------------------------|   at once, unless the answer comes at once
       |                    {"v":1,"id":7,"event":{"event":"...",...}} |
       |<--------------------------------------------------------------|   as they happen
       |                               {"v":1,"id":7,"heartbeat":true} |

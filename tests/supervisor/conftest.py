@@ -24,6 +24,14 @@ def run() -> Iterator[Path]:
 
 
 @pytest.fixture
+def deep(run: Path) -> Path:
+    """A run directory whose socket has too long a path."""
+    directory = run / ("d" * 60) / ("e" * 60) / "run"
+    directory.mkdir(parents=True, mode=0o700)
+    return directory
+
+
+@pytest.fixture
 def log() -> list[str]:
     return []
 

@@ -18,14 +18,6 @@ from cc.supervisor.listener import AlreadyServed
 from cc.supervisor.transport import LOCK, SOCKET, connect_unix
 from tests.supervisor.ipc_support import HANG, accept, listen, other, serving
 
-
-@pytest.fixture
-def deep(run: Path) -> Path:
-    directory = run / ("d" * 60) / ("e" * 60) / "run"
-    directory.mkdir(parents=True, mode=0o700)
-    return directory
-
-
 # -- long paths
 
 

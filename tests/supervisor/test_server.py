@@ -59,6 +59,24 @@ def test_what_a_method_raises_is_answered_and_the_connection_stays(
         assert answer(connection)["result"]["pid"] == os.getpid()
 
 
+@pytest.mark.parametrize("method", ["ping", "bug", "held"])
+def test_a_quick_method_is_answered_without_an_ack_and_without_a_thread(run: Path, method: str) -> None:
+    threads: set[str] = set()
+
+    def noted(params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
+        threads.add(threading.current_thread().name)
+        call.emit({"dropped": "a quick one says nothing but its answer"})
+        return METHODS[method](params, call)
+
+    with serving(run, {"quick": noted}, quick={"quick"}), raw(run) as connection:
+        for number in range(3):
+            connection.sendall(protocol.request(number, "quick", {}))
+            said = next(lines(connection))
+            assert said["id"] == number
+            assert ("result" in said) == (method == "ping")
+    assert threads == {"ipc"}
+
+
 def test_the_traceback_of_a_bug_is_logged(run: Path, server: Server, log: list[str]) -> None:
     ask(run, "bug")
     assert "Traceback" in log[0]

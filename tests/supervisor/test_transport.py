@@ -23,13 +23,6 @@ DEAD = Owner(2**22 - 1, 1)
 
 
 @pytest.fixture
-def deep(run: Path) -> Path:
-    directory = run / ("d" * 60) / ("e" * 60) / "run"
-    directory.mkdir(parents=True, mode=0o700)
-    return directory
-
-
-@pytest.fixture
 def listener(run: Path) -> Iterator[UnixListener]:
     one = listen(run)
     yield one
