@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, final
 
 from cc.clock import Cancel, Clock, SystemClock
-from cc.errors import Failure
+from cc.errors import Failure, Interrupted
 from cc.supervisor import protocol, transport
 
 CONNECT_S = 2.0
@@ -89,14 +89,14 @@ class Client:
         """Walk L9 in the run directory `run`; each attempt has `deadline` seconds.
 
         `on_fallback` is told each attempt that failed and the seconds until the next. Raises Failure
-        connection_refused, with the attempts as evidence; interrupted once `cancel` is requested.
+        connection_refused, with the attempts as evidence; Interrupted once `cancel` is requested.
         """
         clock = clock or SystemClock()
         failed: list[Fallback] = []
         ways = [(0, "unix", 0.0)] + ([(1, "tcp", 0.0)] if tcp else []) + [(2, "unix", wait) for wait in again]
         for number, (rung, via, wait) in enumerate(ways):
             if wait and not clock.wait(wait, cancel):
-                raise Failure(f"connecting was cancelled: {cancel and cancel.requested}", code="interrupted")
+                raise Interrupted(f"connecting was cancelled: {cancel and cancel.requested}")
             try:
                 connection = _connect(run, tcp, via, deadline)
                 return cls(run, connection, via, tuple(failed), tcp=tcp, clock=clock)
@@ -260,8 +260,8 @@ class _Waiting:
         late = self._end is not None and self._clock.now() >= self._end
         if self.stopping is not None:
             if late:
-                code = "deadline" if self.stopping == "deadline" else "interrupted"
-                raise Failure(f"the supervisor did not stop {self.method} within {CANCEL_S:g} s", code=code)
+                why = f"the supervisor did not stop {self.method} within {CANCEL_S:g} s"
+                raise Failure(why, code="deadline") if self.stopping == "deadline" else Interrupted(why)
             return None
         asked = cancel.requested if cancel is not None else None
         if asked is None and not late:

@@ -245,13 +245,25 @@ def _interrupted(found: Message) -> CcError:
 
 
 def _failure(found: Message) -> CcError:
-    """Also what crossed as ToolMissing and the like: its `result` did not cross, and ladders descend by the code."""
+    """One of FAILURE_CODES. The `result` of a command does not cross: its failure is of the same class without one."""
     code = str(found.get("type"))
-    if code in errors.FAILURE_CODES:
-        return Failure(found["message"], code=code)
-    return Failure(f"{found['message']} (an error of a kind unknown here: {code!r})", code="bad_answer")
+    if code not in errors.FAILURE_CODES:
+        return Failure(f"{found['message']} (an error of a kind unknown here: {code!r})", code="bad_answer")
+    kind = _COMMANDS.get(str(found.get("class")))
+    return Failure(found["message"], code=code) if kind is None else kind(found["message"], code=code)
 
 
+_COMMANDS = {
+    kind.__name__: kind
+    for kind in (
+        errors.CommandFailure,
+        errors.ToolMissing,
+        errors.PermissionDenied,
+        errors.NonZeroExit,
+        errors.DeadlineExceeded,
+        errors.Interrupted,
+    )
+}
 _CLASSES: Mapping[str, Callable[[Message], CcError]] = {
     "UsageError": _usage,
     "ConfigError": _config,

@@ -130,12 +130,18 @@ def test_an_error_comes_back_with_its_class_code_place_and_exit_code(error: CcEr
 
 
 @pytest.mark.parametrize(
-    "kind", [errors.ToolMissing, errors.PermissionDenied, errors.NonZeroExit, errors.DeadlineExceeded]
-)
-def test_the_failure_of_a_command_crosses_as_a_failure_of_its_code(kind: type[errors.CommandFailure]) -> None:
-    back = to_error(from_error(kind("docker is not installed", result=object(), evidence=("sh: not found",))))
-    assert isinstance(back, Failure)
-    assert (back.code, back.evidence) == (kind.code, ("sh: not found",))
+    "kind",
+    [
+        errors.ToolMissing, errors.PermissionDenied, errors.NonZeroExit, errors.DeadlineExceeded, errors.Interrupted,
+        errors.CommandFailure,
+    ],
+)  # fmt: skip
+def test_the_failure_of_a_command_crosses_without_its_result(kind: type[errors.CommandFailure]) -> None:
+    code = None if kind is not errors.CommandFailure else "daemon_down"
+    sent = kind("docker failed", code=code, result=object(), evidence=("sh: not found",))
+    back = to_error(from_error(sent))
+    assert type(back) is kind
+    assert (back.code, back.evidence, back.result) == (sent.code, ("sh: not found",), None)
 
 
 def test_evidence_that_is_too_much_is_cut_from_the_front_and_still_crosses() -> None:
