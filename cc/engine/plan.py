@@ -1,38 +1,55 @@
 """What a run would do, from probes and checks alone. Touches nothing.
 
 A planned action is asked as a real one is, and where the real one would act it says so instead. Ladders and the runner
-need not know: a rung whose check fails leads down exactly as it would.
+need not know: a rung whose check fails leads down exactly as it would, and after a repair that would act the rungs are
+taken for what the repair is there for: nobody can ask them how they would find the world then.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cc.engine.ladder import Ladder, Rung
 from cc.engine.runner import Step
 from cc.engine.step import Acted, Action, Context, Probe
 
 
+@dataclass(slots=True)
+class _Foretold:
+    """What the planned rungs of one ladder know of each other: the repair that would have acted."""
+
+    repaired_by: str | None = None
+
+
 class Planned:
     """An action that is never carried out."""
 
-    def __init__(self, action: Action) -> None:
+    def __init__(self, action: Action, foretold: _Foretold | None = None, *, repairs: bool = False) -> None:
         self._action = action
+        self._foretold = foretold or _Foretold()
+        self._repairs = repairs
         self._before: Probe | None = None
         self.name = action.name
         self.probed = action.probed
+
+    @property
+    def _after(self) -> str | None:
+        return None if self._repairs else self._foretold.repaired_by
 
     def probe(self, context: Context) -> Probe:
         if self._before is not None:
             reason = self._before.reason
             return Probe(True, f"would change: {reason}" if reason else "would change", diff=self._before.diff)
-        return self._action.probe(context)
+        return Probe(False, f"after {self._after}") if self._after else self._action.probe(context)
 
     def check(self, context: Context, before: Probe) -> None:
-        self._action.check(context, before)
+        if not self._after:
+            self._action.check(context, before)
 
     def act(self, context: Context, before: Probe) -> Acted:
         self._before = before
+        if self._repairs:
+            self._foretold.repaired_by = self.name
         return Acted("" if self.probed else "would run")
 
 
@@ -40,10 +57,11 @@ def planned(step: Step) -> Step:
     """The same step, foretold. Retries are left out: what a probe says now is all there is to know."""
     goal = step.goal
     if isinstance(goal, Ladder):
-        rungs = tuple(_rung(rung) for rung in goal.rungs)
+        foretold = _Foretold()
+        rungs = tuple(_rung(rung, foretold) for rung in goal.rungs)
         return replace(step, goal=replace(goal, rungs=rungs), retry=None)
     return replace(step, goal=Planned(goal), retry=None)
 
 
-def _rung(rung: Rung) -> Rung:
-    return rung if rung.action is None else replace(rung, action=Planned(rung.action))
+def _rung(rung: Rung, foretold: _Foretold) -> Rung:
+    return rung if rung.action is None else replace(rung, action=Planned(rung.action, foretold, repairs=rung.again))

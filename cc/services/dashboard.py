@@ -182,6 +182,7 @@ class Dashboard:
             self._note_pid(context, identity)
             self._await_answer(context, child, Running(identity, self._address, number, server, {}), log)
         except Failure:
+            child.poll()  # if it ended, it is ours to bury
             stop_group(identity, grace=1.0, context=context, marked=mark(self._host.owner, NAME))
             raise
         return Acted()

@@ -56,6 +56,11 @@ class Operation:
     lock_timeout: float = 0.0
 
 
+def stack_verbs(password: str | None = None) -> tuple[Verb, ...]:
+    """Every verb that a playbook may use here. `password` is ClickHouse's as the user gave it, if he did."""
+    return (*verbs.VERBS, dashboard.VERB, leftovers.VERB, secret.verb(password))
+
+
 class Orchestrator:
     """Operates one project of the stack, or any playbook on this machine."""
 
@@ -127,7 +132,7 @@ class Orchestrator:
             timer.cancel()
 
     def _steps(self, operation: Operation) -> list[Step]:
-        known = self._verbs()
+        known = stack_verbs(self._stack.settings.clickhouse_password)
         read = self._read(operation, known)
         own = operation.command in PLAYBOOKS or os.path.dirname(operation.file) == os.path.join(
             self._stack.root, "playbooks"
@@ -141,9 +146,6 @@ class Orchestrator:
         if operation.command not in PLAYBOOKS:
             return None
         return left_out(operation.command, step.name, operation.services, docker=operation.docker)
-
-    def _verbs(self) -> tuple[Verb, ...]:
-        return (*verbs.VERBS, dashboard.VERB, leftovers.VERB, secret.verb(self._stack.settings.clickhouse_password))
 
     def _read(self, operation: Operation, known: Sequence[Verb]) -> Playbook:
         try:

@@ -43,7 +43,6 @@ from cc.supervisor.transport import Owner
 from cc.supervisor.watchdog import Watchdog, observed
 
 EVENTS_AGAIN_S = 5.0
-LOCK_WAIT_S = 30.0
 CLEAN_UP_S = 60.0
 
 
@@ -62,6 +61,7 @@ class Daemon:
         self._state.ensure()
         self._journal = Journal(self._state.journal)
         self._current: Call | None = None
+        self._restarting = False
         self._idle = threading.Condition()
         self._registry = Registry(self._state.path, tell=self._heed_registry)
         self._watchdog = Watchdog(
@@ -99,12 +99,10 @@ class Daemon:
         return 0
 
     def _adopt(self) -> None:
-        """What runs already is watched from now on, as it is; so is what was to run when the last supervisor ended."""
+        """What runs already, and is not in the registry, is watched from now on, as it is."""
         for name in BY_NAME:
             record = self._registry.service(name)
-            if record is not None and record.desired == "stopped":
-                continue
-            if record is not None or read_health(self._stack, name).state == State.RUNNING.value:
+            if record is None and read_health(self._stack, name).state == State.RUNNING.value:
                 self._watchdog.arm(name, ready=False)
 
     # -- methods
@@ -127,18 +125,20 @@ class Daemon:
                 f"the supervisor runs the stack's own playbooks only, not {operation.file}", code="bad_answer"
             )
         with self._operating(call), self._unwatched():
-            if operation.command == "down":
-                for name in operation.services:
-                    self._watchdog.forget(name)
-                    self._registry.change(name, desired="stopped", state=State.STOPPED)
-                    self._registry.clear_alert(name)
-            recap = Orchestrator(stack, [lambda event: call.emit(event.as_dict()), self._tell]).run(operation)
+            stopped = self._forget(operation)
+            try:
+                recap = Orchestrator(stack, [lambda event: call.emit(event.as_dict()), self._tell]).run(operation)
+            except CcError:  # refused: nothing was stopped, and all of it is to be watched as before
+                for name in stopped:
+                    self._want(name, ready=False)
+                raise
             self._arm(operation, recap)
         return recap.as_dict(0)
 
     @contextmanager
     def _operating(self, call: Call) -> Iterator[None]:
-        """One at a time. A run that nobody waits for any more is cleaning up: the next one waits until it has."""
+        """One at a time; the operation lock says so to the others. What only we hold it for is waited for: a run that
+        nobody waits for any more cleans up, a restart of the watchdog's ends."""
         with self._idle:
             gone = self._current is not None and self._current.cancelled.requested
             if gone and not self._idle.wait_for(lambda: self._current is None, timeout=CLEAN_UP_S):
@@ -146,6 +146,7 @@ class Daemon:
             first = self._current is None
             if first:
                 self._current = call
+            self._idle.wait_for(lambda: not self._restarting, timeout=CLEAN_UP_S)
         try:
             yield
         finally:
@@ -169,9 +170,23 @@ class Daemon:
         for step in recap.steps:
             reached = step.outcome.status in (Status.OK, Status.CHANGED)
             if step.name in wanted(operation.command, operation.services) and reached:
-                self._watchdog.arm(step.name, ready=True)
-                self._registry.change(step.name, desired="running", state=State.RUNNING, reason="")
-                self._registry.clear_alert(step.name)
+                self._want(step.name, ready=True)
+
+    def _want(self, name: str, *, ready: bool) -> None:
+        self._watchdog.arm(name, ready=ready)
+        self._registry.change(name, desired="running", state=State.RUNNING if ready else State.UNKNOWN, reason="")
+        self._registry.clear_alert(name)
+
+    def _forget(self, operation: Operation) -> list[str]:
+        """What a `down` stops on purpose is watched no longer. Returns what was."""
+        if operation.command != "down":
+            return []
+        were = {each.name for each in self._watchdog.watched()}
+        for name in operation.services:
+            self._watchdog.forget(name)
+            self._registry.change(name, desired="stopped", state=State.STOPPED)
+            self._registry.clear_alert(name)
+        return [name for name in operation.services if name in were]
 
     def _status(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
         watched = {each.name: each for each in self._watchdog.watched()}
@@ -185,7 +200,7 @@ class Daemon:
     def _as_watched(self, health: Health, watched: Watched | None) -> dict[str, Any]:
         record = self._registry.service(health.name)
         told = health.as_dict() | {"restarts": record.restarts if record is not None else 0}
-        if watched is not None and watched.state in (State.BACKOFF, State.FATAL, State.STARTING):
+        if watched is not None and watched.state in (State.BACKOFF, State.EXITED, State.FATAL, State.STARTING):
             told["state"] = watched.state.value
             if health.health != "healthy":
                 told["reason"] = watched.reason or health.reason
@@ -207,10 +222,20 @@ class Daemon:
         return observed(read_health(self._fresh(), name))
 
     def _restart(self, name: str) -> RestartResult:
-        """The ladder of the start, under the operation lock, for this one service."""
-        operation = Operation(
-            "up", os.path.join(stack_root(), "playbooks", "up.yml"), services=(name,), lock_timeout=LOCK_WAIT_S
-        )
+        """The ladder of the start, under the operation lock, for this one service; not while an operation runs."""
+        with self._idle:
+            if self._current is not None or not self._watchdog.wanted(name):
+                return RestartResult(ready=False, reason="an operation runs", code="interrupted")
+            self._restarting = True
+        try:
+            return self._run_up(name)
+        finally:
+            with self._idle:
+                self._restarting = False
+                self._idle.notify_all()
+
+    def _run_up(self, name: str) -> RestartResult:
+        operation = Operation("up", os.path.join(stack_root(), "playbooks", "up.yml"), services=(name,))
         try:
             recap = Orchestrator(self._fresh(), [self._tell]).run(operation)
         except CcError as error:
