@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import runs, seam, stack, venv
+from benchmarks import ipc, runs, seam, stack, venv
 from benchmarks.measure import Figure, NotMeasured, not_measured
 from cc.report.table import table
 
@@ -24,6 +24,9 @@ BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
     "status-standing": (stack.status_standing, "the same with the whole stack up (Docker)"),
     "up-standing": (stack.up_standing, "invoke up on a standing stack, against docker compose up -d (Docker)"),
     "up-cold": (stack.up_cold, "invoke up from nothing, against docker compose up -d --wait (Docker)"),
+    "ipc": (ipc.ipc, "a question to the supervisor and its answer"),
+    "ipc-supervisord": (ipc.ipc_supervisord, "the same, against supervisord's XML-RPC"),
+    "ipc-idle": (ipc.ipc_idle, "what answering costs while nobody asks"),
     "venv": (venv.venv, "the size of a virtual environment with the runtime dependencies"),
 }
 MET = {True: "yes", False: "NO", None: "-"}

@@ -26,6 +26,7 @@ from cc.services.stack import Stack
 from cc.shell import Command
 from cc.supervisor import request, transport
 from cc.supervisor.client import Client
+from cc.supervisor.protocol import Busy
 
 NAME = "supervisor"
 START_S = 10.0
@@ -75,9 +76,7 @@ class Control:
         try:
             recap = self._by_supervisor(reached.client, operation)
         except Failure as failure:
-            if isinstance(failure, Interrupted) or failure.code not in ("connection_refused", "deadline", "bad_answer"):
-                raise
-            if self._stack.cancel.requested:
+            if not _tells_of_silence(failure) or self._stack.cancel.requested:
                 raise
             why = f"supervisor unavailable: {failure.message}; managing services directly"
             self._end_hung()
@@ -111,7 +110,7 @@ class Control:
             client = self._client()
             pid = self._agreed(client, fallbacks)
         except Failure as failure:
-            if isinstance(failure, Interrupted):
+            if not _tells_of_silence(failure):
                 raise
             if self._end_hung():
                 fallbacks.append(Fallback(NAME, 2, f"it did not answer and was ended: {failure.message}"))
@@ -195,7 +194,7 @@ class Control:
             client = Client.connect(self._run, self._stack.settings.ipc_tcp, cancel=self._stack.cancel)
             client.call("ping", deadline=ANSWER_S)
         except Failure as failure:
-            if isinstance(failure, Interrupted):
+            if not _tells_of_silence(failure):
                 raise
             fallbacks = []
             if self._end_hung():
@@ -247,6 +246,13 @@ class Control:
     def _tell(self, event: object) -> None:
         for listener in self._listeners:
             listener(event)  # type: ignore[arg-type]
+
+
+def _tells_of_silence(failure: Failure) -> bool:
+    """Whether the supervisor is gone, hung, or talks nonsense. One that is busy, or somebody else's, is left alone."""
+    if isinstance(failure, Busy):
+        return False
+    return failure.code in ("connection_refused", "deadline", "bad_answer")
 
 
 def _but_the_end(listener: Listener) -> Listener:

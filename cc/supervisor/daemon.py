@@ -35,9 +35,9 @@ from cc.settings import load
 from cc.shell import Faults, SystemShell, is_alive, start_time
 from cc.supervisor import request
 from cc.supervisor.connection import Call
-from cc.supervisor.listener import listen_unix
+from cc.supervisor.listener import listen_tcp, listen_unix
 from cc.supervisor.registry import Registry
-from cc.supervisor.server import Server
+from cc.supervisor.server import Listener, Server
 from cc.supervisor.states import Change, Observation, RestartResult, State, Watched
 from cc.supervisor.transport import Owner
 from cc.supervisor.watchdog import Watchdog, observed
@@ -64,8 +64,13 @@ class Daemon:
         self._restarting = False
         self._idle = threading.Condition()
         self._registry = Registry(self._state.path, tell=self._heed_registry)
+        known = [
+            Watched(record.name, record.state, reason=record.reason)
+            for record in self._registry.services()
+            if record.desired == "running" and record.name in BY_NAME
+        ]
         self._watchdog = Watchdog(
-            (), self._observe, self._restart, clock=self._clock, cancel=self._stop,
+            known, self._observe, self._restart, clock=self._clock, cancel=self._stop,
             on_change=self._changed, events=self._tell,
         )  # fmt: skip
 
@@ -80,13 +85,16 @@ class Daemon:
     def serve(self) -> int:
         """Until asked to end. 0 when another one serves already."""
         own = Owner(os.getpid(), start_time(os.getpid()) or 0)
-        listener = listen_unix(self._state.run, owner=own, alive=is_alive)
-        self._repaired = listener.repaired
+        unix = listen_unix(self._state.run, owner=own, alive=is_alive)
+        self._repaired = unix.repaired
+        listeners: list[Listener] = [unix]
+        if self._settings.ipc_tcp is not None:
+            listeners.append(listen_tcp(self._state.run, self._settings.ipc_tcp))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: self._stop.request("signal"))
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         methods = {"ping": self._ping, "run": self._run, "status": self._status, "shutdown": self._shutdown}
-        server = Server([listener], methods, clock=self._clock, log=_log)
+        server = Server(listeners, methods, quick={"ping"}, clock=self._clock, log=_log, on_lost=self._stop.request)
         self._watchdog.start()
         self._adopt()
         threading.Thread(target=self._hear_docker, name="docker-events", daemon=True).start()
