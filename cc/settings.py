@@ -62,6 +62,7 @@ def load(environ: Mapping[str, str], directory: str | None = None) -> Settings:
         if given:
             values[name] = _read(read, given, variable, None, None)
             origin[name] = f"environment {variable}"
+    _refuse_one_port_for_two(values, origin)
     for known in fields(Settings):
         if known.name != "origin":
             origin.setdefault(known.name, "default")
@@ -73,6 +74,19 @@ def _current() -> str:
         return os.getcwd()
     except OSError:
         return os.devnull  # somebody removed the directory that we stand in: there is no cc.yaml in it
+
+
+def _refuse_one_port_for_two(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
+    published = ("clickhouse_port", "otlp_grpc_port", "otlp_http_port", "otel_health_port")
+    defaults = {known.name: known.default for known in fields(Settings)}
+    taken: dict[int, str] = {}
+    for name in published:
+        port = values.get(name, defaults[name])
+        if port in taken:
+            both = f"{NAMES[taken[port]][0]} and {NAMES[name][0]}"
+            where = origin.get(name) or origin.get(taken[port]) or ""
+            raise ConfigError(f"{both} are both {port} ({where})", field=NAMES[name][0], hint="give each its own port")
+        taken[port] = name
 
 
 def _home(environ: Mapping[str, str]) -> str:

@@ -29,6 +29,7 @@ from cc.resources.state import OperationLock, take_lock
 from cc.services import dashboard, leftovers, secret
 from cc.services.selection import left_out
 from cc.services.stack import BY_NAME, Stack
+from cc.services.undo import standing, undo
 
 PLAYBOOKS = ("up", "down", "restart")
 LARGEST_PLAYBOOK = 1024 * 1024 + 1
@@ -83,9 +84,19 @@ class Orchestrator:
         try:
             fallbacks = self._after_a_killed_run(lock.interrupted)
             left = _left(operation.timeout, started, self._stack.clock.now())
-            return self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
+            return self._carry_out(operation, steps, fallbacks, left)
         finally:
             lock.release()
+
+    def _carry_out(
+        self, operation: Operation, steps: Sequence[Step], fallbacks: Sequence[Fallback], left: float | None
+    ) -> Recap:
+        host = self._stack.host()
+        before = standing(host) if operation.command == "up" else None
+        recap = self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
+        if before is None or recap.stopped in (None, "deadline"):  # out of time, less is better than nothing
+            return recap
+        return replace(recap, warnings=(*recap.warnings, *undo(host, before, self._context())))
 
     def _lock(self, operation: Operation, context: Context) -> OperationLock:
         try:
@@ -97,8 +108,18 @@ class Orchestrator:
             raise RunDeadlineError(message, hint="wait for it, or give --timeout more SECONDS") from held
 
     def plan(self, operation: Operation) -> Recap:
-        """Foretell it. Takes no lock and touches nothing. Raises ConfigError."""
-        steps = [planned(step) for step in self._steps(operation)]
+        """Foretell it. Takes no lock and touches nothing. Raises ConfigError.
+
+        What a `down` leaves over is known once it has run, not before: that step is left out.
+        """
+        if operation.command in PLAYBOOKS:
+            self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
+        steps = [
+            replace(step, left_out=step.left_out or "known after the run")
+            if step.name == "leftovers"
+            else planned(step)
+            for step in self._steps(operation)
+        ]
         recap = self._runner(operation.timeout).run("plan", steps)
         return replace(recap, planned=True)
 
