@@ -23,7 +23,7 @@ LENGTH = 32  # bytes of randomness; 43 characters of URL-safe base64
 
 
 class Secret:
-    """The file holds one line of at least 8 printable characters, and only its owner can read it."""
+    """The file holds one line of at least 8 printable characters (or what was given), which only its owner can read."""
 
     probed = True
 
@@ -36,17 +36,19 @@ class Secret:
         self.name = f"secret {os.path.basename(self._path)}"
 
     def probe(self, context: Context) -> Probe:
+        if self._given is not None and (self._given != self._given.strip() or not self._given.isprintable()):
+            what = "the password that you set has white space around it, or what cannot be printed in it"
+            raise Failure(what, code="bad_config", hint="set CC_CLICKHOUSE_PASSWORD to one line without them")
         try:
             mode = os.lstat(self._path).st_mode
-            with open(self._path, encoding="utf-8", errors="replace") as file:
-                value = file.read().strip()
+            value = _content(self._path)
         except FileNotFoundError:
             return Probe(False, f"{self._path} is not there")
         except OSError as error:
             raise os_failure(error, f"cannot read {self._path}") from error
         if stat.S_IMODE(mode) & 0o077:
             return Probe(False, f"{self._path} can be read by others ({stat.S_IMODE(mode):04o})")
-        if not _usable(value):
+        if self._given is None and not _usable(value):
             return Probe(False, f"{self._path} does not hold a password")
         if self._given is not None and value != self._given:
             return Probe(False, f"{self._path} holds another password than the one given")
@@ -59,9 +61,8 @@ class Secret:
         value = self._given
         fallbacks: tuple[Fallback, ...] = ()
         if value is None and before.reason.endswith(")"):  # readable by others, and good otherwise
-            with open(self._path, encoding="utf-8") as file:
-                value = file.read().strip()
-        if value is None or not _usable(value):
+            value = _content(self._path)
+        if self._given is None and (value is None or not _usable(value)):
             value, fallbacks = self._read_back()
         write_whole(self._path, (value or secrets.token_urlsafe(LENGTH)).encode() + b"\n", mode=0o600)
         return Acted("read back from the running container" if fallbacks else "written", fallbacks=fallbacks)
@@ -75,10 +76,20 @@ class Secret:
         except Failure:
             return None, ()  # no Docker, no container to agree with
         value = container.environ.get(self._variable) if container is not None else None
-        if not value:
+        if not value or not _usable(value):
             return None, ()
         why = f"{os.path.basename(self._path)} was lost and read back from {self._container}"
         return value, (Fallback("password", 1, why),)
+
+
+def _content(path: str) -> str:
+    """What the file holds, "" for what is no text."""
+    with open(path, "rb") as file:
+        data = file.read(1024 * 1024)
+    try:
+        return data.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _usable(value: str) -> bool:
