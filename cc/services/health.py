@@ -17,6 +17,7 @@ from typing import Any
 from cc.clock import wall_time
 from cc.errors import Failure
 from cc.resources import http
+from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Container, Docker
 from cc.resources.port import read_port
 from cc.resources.process_table import describe
@@ -80,11 +81,24 @@ def _container_health(stack: Stack, service: Service) -> Health:
     if container is None:
         reason = "there is no such container" + _held(stack, port)
         return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
+    if (whose := _stranger(stack, container)) is not None:
+        reason = f"a container called {name} is there and belongs to {whose}" + _held(stack, port)
+        return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
     base |= {"pid": container.pid, "uptime_s": _uptime(container), "state": STATES.get(container.state, "unknown")}
     if not container.running:
         return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
     rung, reason = _answers(ready, container)
     return Health(**base, health=("healthy", "degraded", "unhealthy")[rung], reason=reason, rung=rung)
+
+
+def _stranger(stack: Stack, container: Container) -> str | None:
+    """Whose it is, None if it is ours: one of the same name says nothing of our service."""
+    project, owner = container.labels.get(PROJECT_LABEL), container.labels.get("cc.owner")
+    if project != stack.state.project:
+        return f"project {project!r}" if project else "somebody else"
+    if owner and owner != stack.state.owner:
+        return f"another home, {container.labels.get('cc.home') or 'which it does not tell'}"
+    return None
 
 
 def _answers(ready: str, container: Container) -> tuple[int, str]:
