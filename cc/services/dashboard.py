@@ -53,11 +53,13 @@ class Running:
     @property
     def url(self) -> str:
         """Where a person finds it."""
-        return f"http://{'localhost' if self.host in ('127.0.0.1', '0.0.0.0') else self.host}:{self.port}"  # noqa: S104
+        local = self.host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104
+        return f"http://{'localhost' if local else self.host}:{self.port}"
 
     def answers(self, owner: str) -> str | None:
         """None if it answers and says that it is the one; else why not."""
-        address = "127.0.0.1" if self.host == "0.0.0.0" else self.host  # noqa: S104
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        address = f"[{address}]" if ":" in address else address
         try:
             answer = http.get(f"http://{address}:{self.port}/healthz", timeout=ANSWER_S)
             said = json.loads(answer.body)
@@ -77,7 +79,12 @@ def find_dashboard(host: Host) -> Running | None:
     a dashboard that runs, only what is left of one.
     """
     noted = read_pidfile(_pidfile(host))  # asked first: to look at every process takes 5 ms
-    mine = noted is not None and is_alive(noted) and mark(host.owner, NAME).encode() in environment(noted.pid)
+    mine = (
+        noted is not None
+        and is_alive(noted)
+        and _leads(noted.pid)
+        and mark(host.owner, NAME).encode() in environment(noted.pid)
+    )
     for identity in (noted,) if noted is not None and mine else find_ours(host.owner, NAME):
         if not _leads(identity.pid):
             continue
