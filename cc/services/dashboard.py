@@ -89,11 +89,16 @@ def find_dashboard(host: Host) -> Running | None:
         if not _leads(identity.pid):
             continue
         told = _environment_of(identity)
-        address, colon, number = told.get("CC_DASHBOARD_BOUND", "").rpartition(":")
-        if colon and number.isdecimal():
+        if (bound := _bound(told)) is not None:
             server = told.get("CC_DASHBOARD_SERVER", "")
-            return Running(identity, address, int(number), server, {key: told.get(key, "") for key in SETTINGS})
+            return Running(identity, *bound, server, {key: told.get(key, "") for key in SETTINGS})
     return None
+
+
+def _bound(environ: Mapping[str, str]) -> tuple[str, int] | None:
+    """Address and port that a dashboard with this environment was started on."""
+    address, colon, number = environ.get("CC_DASHBOARD_BOUND", "").rpartition(":")
+    return (address, int(number)) if colon and number.isdecimal() else None
 
 
 def _leads(pid: int) -> bool:
@@ -159,8 +164,9 @@ class Dashboard:
         if missing is not None and self._server == "gunicorn":
             raise missing
         self._chosen = "flask" if self._server == "flask" or missing is not None else "gunicorn"
-        running = find_dashboard(self._host)
-        self._choose_port(frozenset() if running is None else frozenset({running.port}))
+        # Also of workers that a killed server left: the act ends them first, and then their port is free.
+        ours = (_bound(_environment_of(identity)) for identity in find_ours(self._host.owner, NAME))
+        self._choose_port(frozenset(bound[1] for bound in ours if bound is not None))
 
     def _choose_port(self, own: frozenset[int] = frozenset()) -> int:
         """The first port that is free or our own. Raises Failure port_in_use that names who holds them."""
