@@ -39,6 +39,8 @@ from cc.engine.waiting import QUIET_S, REPEAT_S
 from cc.errors import ConfigError, Failure
 
 WORKERS = 8
+FIRST_WORKERS = 2
+GROW_S = 0.02  # a step that waits so long for a thread gets a new one
 T = TypeVar("T")
 
 
@@ -78,6 +80,47 @@ class _State:
     blocked: dict[str, str] = field(default_factory=dict)  # a step that failed or was left out for it -> what failed
     waiting: dict[str, set[str]] = field(default_factory=dict)
     dependents: dict[str, list[str]] = field(default_factory=dict)
+
+
+class _Crew:
+    """The threads that run steps. It grows only while steps wait: many short ones are quickest on few threads (each
+    fork copies page tables under the one interpreter lock), and long ones get more as soon as they turn out long.
+    """
+
+    def __init__(self, work: Callable[[Step], None], most: int) -> None:
+        self._work, self._most = work, most
+        self._jobs: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def take(self, step: Step) -> None:
+        self._jobs.put(step)
+        if len(self._threads) < FIRST_WORKERS:
+            self._add()
+
+    @property
+    def short(self) -> bool:
+        """Whether a step waits for a thread that could still be added."""
+        return len(self._threads) < self._most and not self._jobs.empty()
+
+    def grow(self) -> None:
+        if self.short:
+            self._add()
+
+    def dismiss(self) -> None:
+        """Wait until all have ended."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _add(self) -> None:
+        thread = threading.Thread(target=self._until_dismissed, name="cc-step", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _until_dismissed(self) -> None:
+        while (step := self._jobs.get()) is not None:
+            self._work(step)
 
 
 class Runner:
@@ -137,8 +180,7 @@ class Runner:
                 state.dependents.setdefault(before, []).append(name)
         ready = [name for name, after in state.waiting.items() if not after]
         done: queue.SimpleQueue[tuple[str, Outcome]] = queue.SimpleQueue()
-        jobs: queue.SimpleQueue[Step | None] = queue.SimpleQueue()
-        threads: list[threading.Thread] = []
+        crew = _Crew(lambda step: done.put((step.name, self._run_step(step))), self._workers)
         running = 0
         while ready or running:
             for name in ready:
@@ -149,39 +191,24 @@ class Runner:
                     self._tell(StepFinished(name, outcome))
                     done.put((name, outcome))
                 else:
-                    if len(threads) < min(self._workers, running + 1):
-                        threads.append(self._worker(jobs, done))
-                    jobs.put(step)
+                    crew.take(step)
                 running += 1
-            name, outcome = self._next(done)
+            name, outcome = self._next(done, crew)
             running -= 1
             ready = _finish(name, outcome, state)
-        for _ in threads:
-            jobs.put(None)
-        for thread in threads:
-            thread.join()
+        crew.dismiss()
         return state.finished
 
-    def _worker(
-        self, jobs: queue.SimpleQueue[Step | None], done: queue.SimpleQueue[tuple[str, Outcome]]
-    ) -> threading.Thread:
-        def work() -> None:
-            while (step := jobs.get()) is not None:
-                done.put((step.name, self._run_step(step)))
-
-        thread = threading.Thread(target=work, name="cc-step", daemon=True)
-        thread.start()
-        return thread
-
-    def _next(self, done: queue.SimpleQueue[tuple[str, Outcome]]) -> tuple[str, Outcome]:
+    def _next(self, done: queue.SimpleQueue[tuple[str, Outcome]], crew: _Crew) -> tuple[str, Outcome]:
         """The next finished step. The run's deadline passing asks for the stop, and the running acts then end."""
         while True:
-            left = QUIET_S
+            left = GROW_S if crew.short else QUIET_S
             if self._deadline is not None and not self._cancel.requested:
                 left = min(left, max(0.0, self._deadline - self._clock.now()))
             try:
                 return done.get(timeout=left)
             except queue.Empty:
+                crew.grow()
                 if self._deadline is not None and self._clock.now() >= self._deadline:
                     self._cancel.request("deadline")
                 self._tell_of_the_silent()

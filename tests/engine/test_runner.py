@@ -49,6 +49,12 @@ def test_independent_steps_run_at_the_same_time(thing, run) -> None:
     assert recap.counts["changed"] == 2
 
 
+def test_as_many_steps_as_there_may_be_workers_run_at_the_same_time_if_they_are_long(thing, run) -> None:
+    all_of_them = threading.Barrier(8, timeout=PATIENCE_S)
+    recap = run(*(Step(str(number), thing(on_act=lambda _: all_of_them.wait())) for number in range(8)))
+    assert recap.counts["changed"] == 8
+
+
 def test_a_failed_step_leaves_out_all_that_comes_after_it_but_what_is_always(thing, run) -> None:
     bad = thing(act_makes_it_so=False)
     recap = run(
