@@ -10,9 +10,10 @@ from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Context, Probe
-from cc.errors import Failure
+from cc.errors import ConfigError, Failure
 from cc.resources.docker import STOP_GRACE_S, Docker
 from cc.resources.host import Host, Verb
+from cc.resources.port import read_port
 
 PROJECT_LABEL = "com.docker.compose.project"
 
@@ -39,11 +40,44 @@ def gone(docker: Docker, project: str, services: tuple[str, ...] = (), *, volume
     return Probe(True, "Containers not running", tuple(answer))
 
 
+PORTS = Field(
+    "ports", "strings", doc="what they publish here: while one is held, an engine out of reach proves nothing"
+)
+
+
+def port_numbers(args: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ports named; a variable may bring several in one word. Raises ConfigError."""
+    words = [word for given in args.get("ports") or () for word in str(given).replace(",", " ").split()]
+    for word in words:
+        if not word.isdecimal() or not 0 < int(word) < 65536:
+            raise ConfigError(f"{word!r} is no port", field="ports")
+    return tuple(int(word) for word in words)
+
+
+def held_ports(numbers: tuple[int, ...]) -> str:
+    """Those that somebody holds, by name and with the holder: "" if none.
+
+    An engine that does not answer at one endpoint says nothing of another, whose containers would hold these.
+    """
+    facts = (read_port("127.0.0.1", number) for number in numbers)
+    return "; ".join(f"port {fact.port} is held by {fact.held_by()}" for fact in facts if not fact.free)
+
+
+def elsewhere(held: str, down: Failure) -> Failure:
+    """The failure that an engine out of reach is while ports of ours are held."""
+    return Failure(
+        f"{down.message}, and yet {held}: containers may still run behind another Docker endpoint",
+        code="not_satisfied",
+        hint="unset DOCKER_HOST, or `docker context ls` and `docker context use`, then run this again",
+    )
+
+
 class Gone:
     """Containers of a project stopped (or killed) and removed one by one, networks too: without compose.
 
-    `accept` stops nothing: it is satisfied where nothing runs, or where the daemon provably doesn't. A daemon that
-    hangs proves nothing (LADDERS.md, L6 rung 3).
+    `accept` stops nothing: it is satisfied where nothing runs, or where the daemon provably doesn't: nothing answers
+    at its endpoint, and nobody holds the ports of the containers. A daemon that hangs proves nothing (LADDERS.md, L6
+    rung 3).
     """
 
     probed = True
@@ -55,15 +89,18 @@ class Gone:
         self._grace = round(float(args.get("timeout") or STOP_GRACE_S))
         self._services = service_names(args)
         self._volumes = bool(args.get("volumes"))
+        self._ports = port_numbers(args)
         self.name = "accept" if self._how == "accept" else f"docker {self._how}"
 
     def probe(self, context: Context) -> Probe:
         try:
             return gone(self._docker, self._project, self._services, volumes=self._volumes)
         except Failure as failure:
-            if self._how == "accept" and failure.code == "daemon_down":
-                return Probe(True, "Containers not running")
-            raise
+            if self._how != "accept" or failure.code != "daemon_down":
+                raise
+            if held := held_ports(self._ports):
+                raise elsewhere(held, failure) from failure
+            return Probe(True, "Containers not running")
 
     def check(self, context: Context, before: Probe) -> None:
         if self._how == "accept":
@@ -100,6 +137,7 @@ VERB = Verb(
             ),
             Field("timeout", "duration", default=STOP_GRACE_S, doc="grace of a stop, before the kill"),
             Field("volumes", "bool", default=False, doc="remove the named volumes and their data"),
+            PORTS,
         ),
         "containers of a project stopped and removed one by one, without compose",
     ),

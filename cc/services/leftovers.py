@@ -12,7 +12,7 @@ from typing import Any
 from cc.engine.spec import VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.errors import Failure
-from cc.resources.containers_gone import gone
+from cc.resources.containers_gone import PORTS, elsewhere, gone, held_ports, port_numbers
 from cc.resources.docker import Docker
 from cc.resources.host import Host, Verb
 from cc.resources.process_stop import find_ours, ours, stop_group
@@ -44,6 +44,7 @@ class Leftovers:
     def __init__(self, host: Host, args: Mapping[str, Any]) -> None:
         self._host = host
         self._docker = Docker(host)
+        self._ports = port_numbers(args)
 
     def probe(self, context: Context) -> Probe:
         left = [f"{fact.program} (pid {fact.identity.pid})" for fact in ours(self._host.owner)]
@@ -51,7 +52,10 @@ class Leftovers:
         try:
             containers = gone(self._docker, self._host.project)
         except Failure as failure:
-            # No daemon, no containers. One that is silent may still run some: the step of the containers says so.
+            # No daemon, no containers, unless somebody holds their ports. One that is silent may still run some: the
+            # step of the containers says so.
+            if failure.code == "daemon_down" and (held := held_ports(self._ports)):
+                left.append(elsewhere(held, failure).message)
             unknown = f"containers not looked at: {failure.message}"
         else:
             left += [] if containers.satisfied else [containers.reason]
@@ -68,4 +72,4 @@ class Leftovers:
         return Acted("what was left of ours was ended")
 
 
-VERB = Verb(VerbSpec("leftovers", (), "proof that nothing of ours is left"), Leftovers)
+VERB = Verb(VerbSpec("leftovers", (PORTS,), "proof that nothing of ours is left"), Leftovers)
