@@ -24,6 +24,10 @@ SAID = tuple(
                 r"error during connect",
                 r"couldn't connect to docker daemon",
                 r"error while fetching server api version",
+                r"failed to dial",
+                r"unable to parse docker host",
+                r"protocol not available",  # DOCKER_HOST=npipe://, where there are no named pipes
+                r"has exited with exit status \d+, (?:please )?make sure the url is valid",  # ssh://
             ),
         ),
         (

@@ -31,6 +31,15 @@ SAID = [
         ),
         "28, a host without an address: no image is missing",
     ),
+    ("daemon_down", "Failed to initialize: protocol not available", "28, npipe:// where there are no named pipes"),
+    ("daemon_down", "unable to get image 'x:1': failed to dial: dial tcp: lookup nohost: no such host", "a remote one"),
+    ("daemon_down", "unable to parse docker host `garbage`", "24"),
+    (
+        "daemon_down",
+        "command [ssh -l nobody -- h docker system dial-stdio] has exited with exit status 255, please make sure the "
+        "URL is valid, and Docker 18.09 or later is installed on the remote host: stderr=ssh: no such host",
+        "ssh",
+    ),
     ("daemon_down", "ERROR: Couldn't connect to Docker daemon at http+docker://localhost - is it running?", "legacy"),
     (
         "daemon_down",
