@@ -178,8 +178,9 @@ def registry() -> Iterator[Registry]:
         yield made
     finally:
         made.close()
-        listed = ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{made.address}/*/*"]
-        names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
-        ids = [name for name in names if not name.endswith(":<none>")]
-        if ids:
-            subprocess.run(["docker", "image", "rm", "-f", *ids], capture_output=True, check=True)
+        named = "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}"  # one whose tag has moved on has its digest only
+        listed = ["docker", "image", "ls", "--digests", "--format", named, f"{made.address}/*/*"]
+        lines = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.splitlines()
+        names = [by_digest if by_tag.endswith(":<none>") else by_tag for by_tag, by_digest in map(str.split, lines)]
+        if names:
+            subprocess.run(["docker", "image", "rm", "-f", *names], capture_output=True, check=True)

@@ -29,7 +29,7 @@ def store() -> Iterator[Registry]:
 
 @pytest.fixture(scope="module")
 def image(store: Registry) -> str:
-    name = store.put(Volumes={"/anonymous": {}})
+    name = store.put()
     docker("pull", "-q", name)
     return name
 
@@ -133,7 +133,8 @@ def test_what_it_was_told_is_what_it_has(one: One) -> None:
 
 
 @pytest.mark.docker
-def test_no_anonymous_volume_is_left(one: One) -> None:
+def test_no_anonymous_volume_is_left(one: One, store: Registry) -> None:
+    one.image = store.put("volumes", Volumes={"/anonymous": {}})
     one.status()
     volume = one.told("{{(index .Mounts 0).Name}}")
     assert docker("volume", "ls", "-q", "--filter", f"name={volume}") == volume
