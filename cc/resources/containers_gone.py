@@ -5,7 +5,8 @@ The verb `containers_gone`, and the probe that all of L6's rungs share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
@@ -38,6 +39,25 @@ def gone(docker: Docker, project: str, services: tuple[str, ...] = (), *, volume
     if left:
         return Probe(False, "; ".join(left), tuple(answer))
     return Probe(True, "Containers not running", tuple(answer))
+
+
+@contextmanager
+def naming_what_runs(docker: Docker, project: str, services: tuple[str, ...]) -> Iterator[None]:
+    """What stops containers. If docker hangs while it does, the failure says what still is there, as far as it can."""
+    try:
+        yield
+    except Failure as failure:
+        if failure.code != "daemon_hung":
+            raise
+        try:
+            left = gone(docker, project, services)
+            still = "" if left.satisfied else f"; still there: {left.reason}"
+        except Failure:
+            still = "; what still runs cannot be told"
+        raise Failure(
+            failure.message + still, code="daemon_hung", evidence=failure.evidence,
+            hint=failure.hint or "see why `docker version` does not answer, then run this again",
+        ) from failure  # fmt: skip
 
 
 PORTS = Field(
@@ -107,6 +127,11 @@ class Gone:
             raise Failure(f"nothing could stop what still runs: {before.reason}", code="not_satisfied")
 
     def act(self, context: Context, before: Probe) -> Acted:
+        with naming_what_runs(self._docker, self._project, self._services):
+            self._remove(context)
+        return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker")
+
+    def _remove(self, context: Context) -> None:
         labels = {PROJECT_LABEL: self._project}
         found = [c for c in self._docker.containers(labels) if not self._services or c.service in self._services]
         running = [c.id for c in found if c.state not in ("exited", "created", "dead")]
@@ -119,7 +144,6 @@ class Gone:
             for kind in ("network", "volume") if self._volumes else ("network",):
                 for name in self._docker.names(kind, labels):
                     self._docker.cli(kind, "rm", name, deadline=context.left(20))
-        return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker")
 
 
 VERB = Verb(

@@ -59,6 +59,11 @@ class Container:
     def running(self) -> bool:
         return self.state == "running"
 
+    @property
+    def alive(self) -> bool:
+        """It holds its ports and its memory, whether or not it does anything."""
+        return self.state in ("running", "paused", "restarting")
+
     @classmethod
     def from_inspect(cls, told: Mapping[str, Any]) -> Container:
         """One object of `docker inspect` or of GET /containers/ID/json."""
@@ -96,14 +101,16 @@ class Container:
 
 
 HUNG = "docker hung"
+PROGRAM_HUNG = "docker program hung"
 
 
 class Docker:
     """The engine that this host's docker talks to.
 
     One that was silent for its whole deadline is not asked again in the same run: its silence is remembered in the
-    host's memo under HUNG, until somebody starts it. `despite_cancel` is for cleaning up after a cancelled act: its
-    commands are bounded by their deadlines alone.
+    host's memo under HUNG, until somebody starts it. So is that of the program where the engine has a socket to be
+    read from, under PROGRAM_HUNG: then what runs can still be told, and nothing be done. `despite_cancel` is for
+    cleaning up after a cancelled act: its commands are bounded by their deadlines alone.
     """
 
     def __init__(self, host: Host, *, despite_cancel: bool = False) -> None:
@@ -124,7 +131,7 @@ class Docker:
         Without a `deadline` it is a read, whose silence for READ_S tells of the engine. Whether the lateness of an act
         does, only a read can tell.
         """
-        self._refuse_when_hung()
+        self._refuse_when_hung(HUNG, PROGRAM_HUNG)
         command = Command(
             argv, env={**self._host.environ, **(environ or {})}, check=check,
             deadline=READ_S if deadline is None else deadline,
@@ -133,24 +140,28 @@ class Docker:
         try:
             return self._host.shell.run(command)
         except CommandFailure as failure:
-            raise self._noted(self._meaning(failure, reads=deadline is None)) from failure
+            meaning = self._meaning(failure, reads=deadline is None)
+            raise self._noted(meaning, HUNG if self._socket is None else PROGRAM_HUNG) from failure
 
     def _meaning(self, failure: CommandFailure, *, reads: bool) -> Failure:
         if isinstance(failure, DeadlineExceeded) and not reads:
             try:
                 self.version()
+                if self._socket is not None:  # the engine answers: does the program?
+                    self.cli("version", "--format", "{{.Server.Version}}")
             except Failure as silence:
-                return silence
+                return failure if silence.code == "tool_missing" else silence
             return failure
         return classified(failure)
 
-    def _refuse_when_hung(self) -> None:
-        if (silence := self._host.memo.get(HUNG)) is not None:
-            raise Failure(silence.message, code="daemon_hung", hint=silence.hint, evidence=silence.evidence)
+    def _refuse_when_hung(self, *keys: str) -> None:
+        for key in keys:
+            if (silence := self._host.memo.get(key)) is not None:
+                raise Failure(silence.message, code="daemon_hung", hint=silence.hint, evidence=silence.evidence)
 
-    def _noted(self, failure: Failure) -> Failure:
+    def _noted(self, failure: Failure, key: str = HUNG) -> Failure:
         if failure.code == "daemon_hung":
-            self._host.memo[HUNG] = failure
+            self._host.memo[key] = failure
         return failure
 
     def containers(self, labels: Mapping[str, str]) -> tuple[Container, ...]:
@@ -251,7 +262,7 @@ class Docker:
     def _get(self, path: str, kind: type = dict, *, missing_ok: bool = False) -> Any:
         """GET from the engine's socket: a JSON value of this kind; None for a 404 with `missing_ok`."""
         assert self._socket is not None  # noqa: S101 - narrowed by every caller
-        self._refuse_when_hung()
+        self._refuse_when_hung(HUNG)
         try:
             with request(self._socket, "GET", path, READ_S, total_s=READ_S) as (status, lines):
                 body = b"".join(lines)
@@ -289,7 +300,7 @@ class Docker:
 
     def _pull_from_engine(self, image: str, context: Context) -> None:
         assert self._socket is not None  # noqa: S101
-        self._refuse_when_hung()
+        self._refuse_when_hung(HUNG)
         # Without a tag the engine would fetch every one that there is.
         named = "@" in image or ":" in image.rpartition("/")[2]
         path = f"/images/create?{urlencode({'fromImage': image if named else image + ':latest'})}"

@@ -22,7 +22,7 @@ from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.engine.waiting import wait_for
 from cc.errors import CommandFailure, Failure, Interrupted
-from cc.resources.docker import HUNG, Docker
+from cc.resources.docker import HUNG, PROGRAM_HUNG, Docker
 from cc.resources.docker_socket import START_HINT
 from cc.resources.host import Host, Verb
 from cc.shell import Child, Command
@@ -120,7 +120,8 @@ class DockerEngine:
 
     def _answers(self, child: Child | None) -> bool | None:
         """True once it answers, False if it cannot any more."""
-        self._host.memo.pop(HUNG, None)
+        for key in (HUNG, PROGRAM_HUNG):
+            self._host.memo.pop(key, None)
         try:
             self._docker.version()
         except Failure:

@@ -261,11 +261,23 @@ def test_a_late_read_tells_of_the_engine_and_a_late_act_only_if_the_engine_is_si
     with engine(lambda target: answer({"Version": "1"})) as found:
         shell = ScriptedShell().on(("docker",), late)
         assert refused(lambda: docker(found.environ, shell).cli("ps")).code == "daemon_hung"
-        error = refused(lambda: docker(found.environ, shell).cli("compose", "up", deadline=3.0))
+        well = ScriptedShell().on(("docker",), late).on(("docker", "version"), stdout="1\n")
+        error = refused(lambda: docker(found.environ, well).cli("compose", "up", deadline=3.0))
         assert (error.code, isinstance(error, CommandFailure)) == ("deadline", True)
     with engine(lambda target: answer({"Version": "1"})) as found:
         gone = {"DOCKER_HOST": f"unix://{found.path}.none"}
         assert refused(lambda: docker(gone, shell).cli("compose", "up", deadline=3.0)).code == "daemon_down"
+
+
+def test_a_program_that_hangs_beside_an_engine_that_answers_is_not_run_again_and_the_engine_still_read() -> None:
+    with engine(lambda target: answer({"Version": "1"})) as found:
+        shell = ScriptedShell().on(("docker",), late)
+        asked = docker(found.environ, shell)
+        assert refused(lambda: asked.cli("stop", "x", deadline=3.0)).code == "daemon_hung"
+        assert [argv[:2] for argv in shell.ran] == [("docker", "stop"), ("docker", "version")]
+        assert refused(lambda: asked.cli("kill", "x", deadline=3.0)).code == "daemon_hung"
+        assert len(shell.ran) == 2
+        assert asked.version() == "1"
 
 
 def test_the_last_lines_of_a_log_are_evidence_and_never_a_goal() -> None:
