@@ -14,21 +14,25 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cc.engine.outcome import Fallback
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
 from cc.errors import CommandFailure, Failure, Interrupted
 from cc.resources import port
-from cc.resources.containers_gone import PROJECT_LABEL, gone, service_names
+from cc.resources.containers_gone import PROJECT_LABEL, gone, naming_what_runs, service_names
 from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
 from cc.resources.readiness import READY_S, await_ready, why_not_ready
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 HASH_LABEL = "com.docker.compose.config-hash"
+HASH = re.compile("[0-9a-f]+")
 ROLL_BACK_S = 30.0
 UP_S = 120.0
 COMPLETED = "service_completed_successfully"
@@ -68,6 +72,18 @@ class ComposeFile:
                 raise missing from failure  # what the plugin's absence said is what the user can mend
             raise
 
+    def fallbacks(self) -> tuple[Fallback, ...]:
+        """That the program of compose's own name stood in for the plugin, if it did."""
+        if not self.host.memo.get("legacy compose"):
+            return ()
+        return (Fallback("compose", 0, "docker compose is not installed; used docker-compose"),)
+
+    def require_file(self) -> None:
+        """Raise Failure bad_config where there is no such file: compose would say so, after much else was done."""
+        if not os.path.isfile(self.file):
+            what = "is no file" if os.path.lexists(self.file) else "does not exist"
+            raise Failure(f"the compose file {self.file} {what}", code="bad_config", hint=f"ls -l {self.file}")
+
     def _secret_values(self) -> dict[str, str]:
         return {name: _read_secret(name, path) for name, path in self.secrets.items()}
 
@@ -82,7 +98,7 @@ class ComposeFile:
         key = ("compose hashes", self.file, self.project)
         if key not in self.host.memo:
             pairs = [line.split() for line in self.run("config", "--hash", "*").stdout.splitlines() if line.strip()]
-            if any(len(pair) != 2 for pair in pairs):
+            if any(len(pair) != 2 or not HASH.fullmatch(pair[1]) for pair in pairs):
                 raise Failure("docker compose config did not answer with names and hashes", code="bad_answer")
             self.host.memo[key] = dict(pairs)
         found: dict[str, str] = self.host.memo[key]
@@ -139,6 +155,7 @@ class Up:
         self.name = "docker compose"
 
     def probe(self, context: Context) -> Probe:
+        self._compose.require_file()
         hashes = self._compose.hashes()  # first: that docker or compose is missing explains more than a silent engine
         by_service = self._own()
         wanted = self._wanted or tuple(hashes)
@@ -217,8 +234,8 @@ class Up:
         for service in self._wanted or tuple(services):
             said = services[service]
             self._check_name(said.get("container_name"))
-            running = own.get(service)
-            if running is not None and running.running:
+            there = own.get(service)
+            if there is not None and there.alive:
                 continue  # it holds its own ports
             for published in said.get("ports") or ():
                 number = str(published.get("published") or "")  # a range such as 8000-8010 has no one port to ask
@@ -265,7 +282,7 @@ class Up:
         except Failure as failure:
             self._roll_back(existed, failure)
             raise
-        return Acted()
+        return Acted(fallbacks=self._compose.fallbacks())
 
     def _named(self, wanted: tuple[str, ...]) -> dict[str, Container | None]:
         own = self._own()
@@ -304,9 +321,14 @@ class Down:
         return gone(self._compose.docker, self._compose.project, self._services, volumes=self._volumes)
 
     def check(self, context: Context, before: Probe) -> None:
-        pass
+        self._compose.require_file()
 
     def act(self, context: Context, before: Probe) -> Acted:
+        with naming_what_runs(self._compose.docker, self._compose.project, self._services):
+            self._stop(context)
+        return Acted("stopped by docker compose", fallbacks=self._compose.fallbacks())
+
+    def _stop(self, context: Context) -> None:
         grace = str(round(self._timeout))
         deadline = context.left(self._timeout * 2 + 30)
         if self._services:
@@ -315,7 +337,6 @@ class Down:
         else:
             flags = ("--volumes",) if self._volumes else ()
             self._compose.run("down", "--timeout", grace, "--remove-orphans", *flags, deadline=deadline)
-        return Acted("stopped by docker compose")
 
 
 def _make(host: Host, args: Mapping[str, Any]) -> Action:

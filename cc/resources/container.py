@@ -25,9 +25,6 @@ ACT_S = 60.0
 ROLL_BACK_S = 30.0
 
 
-ALIVE = ("running", "paused", "restarting")  # holds its ports and its memory
-
-
 class _Named:
     """What the three states have in common: a name, and whose it is."""
 
@@ -78,7 +75,7 @@ class RunningContainer(_Named):
     def check(self, context: Context, before: Probe) -> None:
         super().check(context, before)
         found = self._found()
-        if found is None or not found.running:
+        if found is None or not found.alive:
             for published in self._args.get("ports") or ():
                 address, number = _published(published)
                 if number:
@@ -150,7 +147,7 @@ class StoppedContainer(_Named):
 
     def probe(self, context: Context) -> Probe:
         found = self._found()
-        if found is None or found.state not in ALIVE:
+        if found is None or not found.alive:
             return Probe(True, f"{self._container} not running")
         return Probe(False, found.describe())
 

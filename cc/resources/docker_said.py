@@ -95,7 +95,7 @@ SAID = tuple(
                 r"context not found",
                 r"unable to resolve docker endpoint",
                 r"no configuration file provided",
-                r"(?:open|stat) \S+\.ya?ml: no such file",
+                r"(?:open|stat) .+\.ya?ml: no such file",
                 r"no such file or directory: '\S+\.ya?ml'",
             ),
         ),
@@ -114,6 +114,8 @@ INSTEAD = {
     "tool_missing": "docker compose is not installed",
 }
 """Said instead of docker's own line, where that says less."""
+COMPOSE_REFUSES = (14, 15)
+"""Compose's own exit codes for a file that is not there and for one that it cannot use."""
 
 
 def classified(failure: CommandFailure) -> Failure:
@@ -138,4 +140,7 @@ def classified(failure: CommandFailure) -> Failure:
             return CommandFailure(
                 message, result=result, code=code, hint=HINTS.get(code), evidence=failure.evidence or result.tail()
             )
+    if result.exit_code in COMPOSE_REFUSES and "compose" in " ".join(result.argv[:2]):
+        said = next((line.strip() for line in result.stderr.splitlines() if line.strip()), failure.message)
+        return CommandFailure(said, result=result, code="bad_config", evidence=failure.evidence or result.tail())
     return failure

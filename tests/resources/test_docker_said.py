@@ -36,8 +36,10 @@ SAID = [
     ("daemon_down", "unable to parse docker host `garbage`", "24"),
     (
         "daemon_down",
-        "command [ssh -l nobody -- h docker system dial-stdio] has exited with exit status 255, please make sure the "
-        "URL is valid, and Docker 18.09 or later is installed on the remote host: stderr=ssh: no such host",
+        (
+            "command [ssh -l nobody -- h docker system dial-stdio] has exited with exit status 255, please make sure "
+            "the URL is valid, and Docker 18.09 or later is installed on the remote host: stderr=ssh: no such host"
+        ),
         "ssh",
     ),
     ("daemon_down", "ERROR: Couldn't connect to Docker daemon at http+docker://localhost - is it running?", "legacy"),
