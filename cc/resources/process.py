@@ -10,6 +10,7 @@ the rows of the process table, and who listens on a port: process_table.py.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -134,9 +135,10 @@ class ProcessAction:
         own, strangers = self.find()
         if self._state == "stopped" and strangers:
             shown = ", ".join(f"pid {one.pid} ({command_line(one.pid)[:60]})" for one in strangers)
+            mortal = next((one.pid for one in strangers if one.pid > 2), None)  # 2 is the kernel's, or near to init
             raise Failure(
                 f"{shown} matches and was not started by us: it is left alone", code="not_ours",
-                hint=f"kill {strangers[0].pid}   # if it may go",
+                hint=None if mortal is None else f"kill {mortal}   # if it may go",
             )  # fmt: skip
         if self._state == "running" and not own and not strangers and not self._start:
             raise Failure(f"{self._called} is not running, and `start` does not say how to start it", code="bad_config")
@@ -257,6 +259,8 @@ def _make(host: Host, args: Mapping[str, Any]) -> Action:
     stop_signal = args.get("stop_signal") or "TERM"
     signal_number(stop_signal)
     path = None
+    if pattern is not None and re.search(pattern, "") is not None:
+        raise ConfigError(f"{pattern!r} finds every process: it matches the empty text", field="pattern")
     if pidfile is None:
         name = _name_in(start[0] if start else pattern or "")
     elif "/" in pidfile:

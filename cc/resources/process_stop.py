@@ -74,10 +74,15 @@ def ours(owner: str) -> tuple[ProcessFact, ...]:
 
 
 def matching(pattern: str) -> tuple[Identity, ...]:
-    """This user's processes whose command line the regular expression finds, ours or not; not ourselves."""
+    """This user's processes whose command line the regular expression finds, ours or not.
+
+    Not ourselves, never init (whoever ends it ends the machine), nor what has no command line: kernel threads, zombies.
+    """
     wanted, skipped = re.compile(pattern), own_line()
-    found = [stat for stat in table() if stat.pid not in skipped and same_user(stat.pid)]
-    return tuple(_identity(stat) for stat in _oldest_first(found) if wanted.search(command_line(stat.pid)))
+    found = [stat for stat in table() if stat.pid > 1 and stat.pid not in skipped and same_user(stat.pid)]
+    return tuple(
+        _identity(stat) for stat in _oldest_first(found) if (line := command_line(stat.pid)) and wanted.search(line)
+    )
 
 
 def stop_group(

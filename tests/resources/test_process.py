@@ -17,8 +17,8 @@ from cc.engine.outcome import Status
 from cc.engine.step import Context
 from cc.errors import ConfigError, Failure, Interrupted, ToolMissing
 from cc.resources import process
-from cc.resources.process_stop import OWNER, PROCESS, find_ours, is_alive, mark, ours, stop_group
-from cc.resources.process_table import Identity, describe, environment, identify, own_line, table
+from cc.resources.process_stop import OWNER, PROCESS, find_ours, is_alive, mark, matching, ours, stop_group
+from cc.resources.process_table import Identity, command_line, describe, environment, identify, own_line, table
 from cc.shell import Command
 from tests.resources.processes import RETURNED, SLEEPS, STUBBORN, ensure, start, stop
 
@@ -269,3 +269,16 @@ def test_a_child_spawned_otherwise_is_known_by_the_same_mark(host: Host, context
     assert find_ours(host.owner, "dashboard") == (found,)
     stop_group(found, grace=RETURNED, context=context)
     assert child.poll() == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("pattern", ["", ".*", "x?", "^", "a|"])
+def test_a_pattern_that_finds_every_process_is_a_configuration_error(host: Host, pattern: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        process.VERB.make(host, {"pattern": pattern, "state": "stopped"})
+    assert (caught.value.field, "every process" in caught.value.message) == ("pattern", True)
+
+
+def test_neither_init_nor_what_has_no_command_line_is_ever_found() -> None:
+    found = matching("(?s).")
+    assert found
+    assert [one.pid for one in found if one.pid <= 1 or not command_line(one.pid)] == []
