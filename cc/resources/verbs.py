@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from cc.engine.ladder import Ladder, Rung
 from cc.engine.runner import Step
 from cc.engine.spec import Playbook, RungSpec, StepSpec, VerbSpec
+from cc.errors import ConfigError
 from cc.resources import command, compose, container, containers_gone, docker_engine, file, http, port, process, script
 from cc.resources.host import Host, Verb
 
@@ -37,11 +38,11 @@ def bind(
 ) -> list[Step]:
     """The playbook's steps, bound to a host. `left_out` gives the reason why a flag leaves a step out, or None."""
     by_name = {verb.spec.name: verb for verb in verbs}
-    return [_step(spec, host, by_name, left_out(spec)) for spec in playbook.steps]
+    return [_step(spec, playbook.file, host, by_name, left_out(spec)) for spec in playbook.steps]
 
 
-def _step(spec: StepSpec, host: Host, verbs: Mapping[str, Verb], left_out: str | None) -> Step:
-    rungs = tuple(_rung(rung, spec, host, verbs) for rung in spec.rungs)
+def _step(spec: StepSpec, file: str, host: Host, verbs: Mapping[str, Verb], left_out: str | None) -> Step:
+    rungs = tuple(_placed(rung, spec, file, host, verbs) for rung in spec.rungs)
     first = rungs[0].action
     goal = Ladder(rungs, reads=spec.reads) if spec.ladder or first is None else first
     return Step(
@@ -54,6 +55,18 @@ def _step(spec: StepSpec, host: Host, verbs: Mapping[str, Verb], left_out: str |
         always=spec.always,
         left_out=left_out or spec.left_out,
     )
+
+
+def _placed(rung: RungSpec, step: StepSpec, file: str, host: Host, verbs: Mapping[str, Verb]) -> Rung:
+    """The rung. A verb knows what is wrong with its arguments; where they were written is known here."""
+    try:
+        return _rung(rung, step, host, verbs)
+    except ConfigError as error:
+        if error.file is not None:
+            raise
+        field = (error.field or "").removeprefix(f"{rung.verb}.")
+        path = ".".join(filter(None, (step.name, rung.verb, field)))
+        raise ConfigError(error.message, file=file, line=rung.line or step.line, field=path, hint=error.hint) from error
 
 
 def _rung(rung: RungSpec, step: StepSpec, host: Host, verbs: Mapping[str, Verb]) -> Rung:

@@ -11,6 +11,7 @@ from cc.engine.ladder import Ladder
 from cc.engine.playbook import parse
 from cc.engine.runner import Step
 from cc.engine.spec import ChangedWhen, VerbSpec
+from cc.errors import ConfigError
 from cc.resources import command
 from cc.resources.host import Host
 from cc.resources.verbs import VERBS, bind, specs
@@ -85,6 +86,27 @@ def test_each_verb_becomes_an_action(body: str, name: str | None) -> None:
     assert isinstance(goal.probed, bool)
     for part in ("probe", "check", "act"):
         assert callable(getattr(goal, part))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ("http: {url: 'ftp://x'}", "http.url"),
+        ("http: {url: 'http://x:99999/'}", "http.url"),
+        ("file: {path: x, state: directory, content: x}", "file.content"),
+        ("file: {path: x, mode: rw}", "file.mode"),
+        ("process: {pattern: '.*'}", "process.pattern"),
+        ("process: {pidfile: x, start: x, ready: nowhere}", "process.ready"),
+        ("process: {pidfile: x, stop_signal: NONE}", "process.stop_signal"),
+        ("container: {name: x, state: running}", "container.image"),
+        ("containers_gone: {ports: [x]}", "containers_gone.ports"),
+    ],
+)
+def test_what_a_verb_refuses_while_it_is_bound_says_where_it_was_written(body: str, field: str) -> None:
+    rung = f"      - {body}\n        when_failed: [deadline]\n"
+    with pytest.raises(ConfigError) as caught:
+        bound(f"  - {{name: fine, port: 1}}\n  - name: bad\n    ladder:\n      - port: 1\n{rung}")
+    assert (caught.value.file, caught.value.line, caught.value.field) == ("x.yml", 7, f"bad.{field}")
 
 
 def test_what_a_step_says_of_itself_is_kept() -> None:
