@@ -144,12 +144,13 @@ class Box:
         self.start("down", "--volumes").communicate(timeout=COMMAND_S)
         if shutil.which("docker"):
             label = f"label=com.docker.compose.project={self.project}"
-            for kind, all_of, remove in (
-                ("container", "-aq", "rm -fv"),
-                ("network", "-q", "rm"),
-                ("volume", "-q", "rm -f"),
+            for kind, all_of, remove, which in (
+                ("container", "-aq", "rm -fv", label),
+                ("container", "-aq", "rm -fv", f"name={self.project}"),
+                ("network", "-q", "rm", label),
+                ("volume", "-q", "rm -f", label),
             ):
-                listed = ["docker", kind, "ls", all_of, "--filter", label]
+                listed = ["docker", kind, "ls", all_of, "--filter", which]
                 found = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
                 if found:
                     subprocess.run(["docker", kind, *remove.split(), *found], capture_output=True, check=False)
