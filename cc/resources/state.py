@@ -15,6 +15,8 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
+import stat
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,6 +113,56 @@ class OperationLock:
                 self.descriptor = -1
 
 
+def open_regular(path: str, flags: int) -> int:
+    """A descriptor of a regular file of ours, never waiting for whoever writes into a pipe. 0600 where it is made.
+
+    Raises Failure bad_config, saying what to type, for whatever else is at the path; OSError as `os.open` does.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, 0o600)
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ELOOP):
+            raise _no_file(path) from error
+        if error.errno == errno.ENOENT and flags & os.O_CREAT and os.path.islink(path):  # one that leads nowhere
+            raise _no_file(path) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(path)
+    return descriptor
+
+
+def _no_file(path: str) -> Failure:
+    """What is there, and is no file that we could have written."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        mode = 0
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFLNK: "a link"}
+    what = kinds.get(stat.S_IFMT(mode), "a device")
+    move = f"mv {shlex.quote(path)} {shlex.quote(path + '.old')}"
+    return Failure(
+        f"{path} is {what}, where a file of ours should be", code="bad_config", hint=f"{move}   # then again"
+    )
+
+
+def _open_lock(path: str) -> int:
+    """The lock file, made if need be. It holds nothing of worth, so what is in its place is removed if it can be."""
+    try:
+        return open_regular(path, os.O_RDWR | os.O_CREAT)
+    except Failure:
+        try:
+            if os.path.isdir(path) and not os.path.islink(path):
+                os.rmdir(path)  # only an empty one goes
+            else:
+                os.unlink(path)
+        except FileNotFoundError:
+            pass  # another run was quicker
+        except OSError as error:
+            raise _no_file(path) from error
+    return open_regular(path, os.O_RDWR | os.O_CREAT)
+
+
 def take_lock(state: StateDir, command: str, context: Context, *, timeout: float = 0.0) -> OperationLock:
     """Take the operation lock, waiting `timeout` seconds at most.
 
@@ -123,7 +175,7 @@ def take_lock(state: StateDir, command: str, context: Context, *, timeout: float
         while descriptor < 0 or not _still_there(descriptor, path):
             if descriptor >= 0:  # the file was removed while we waited: who comes now would lock another one
                 os.close(descriptor)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = _open_lock(path)
             _wait_for_it(descriptor, state.project, context, timeout)
         before = _holder(descriptor)
         _write_holder(descriptor, command)
@@ -199,11 +251,11 @@ class Journal:
         self._path = path
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write one line. Raises Failure (disk_full, permission_denied)."""
+        """Write one line. Raises Failure (disk_full, permission_denied, bad_config)."""
         line = json.dumps({"time": timestamp(), "pid": os.getpid(), **entry}, ensure_ascii=False) + "\n"
         try:
             # Readable too: a full disk may have torn the last line, and ours must not become a part of it.
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            descriptor = open_regular(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             try:
                 size = os.fstat(descriptor).st_size
                 torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -288,13 +288,6 @@ def test_a_lock_file_of_junk_is_no_obstacle_to_taking_or_to_refusing(
     lock.release()
 
 
-def test_a_directory_in_the_locks_place_is_a_failure_that_names_it(state: StateDir, context: Context) -> None:
-    state.ensure()
-    (Path(state.run) / "operation.lock").mkdir()
-    with pytest.raises(Failure, match=r"operation\.lock: Is a directory"):
-        take_lock(state, "up", context)
-
-
 def test_a_lock_file_that_was_removed_while_we_waited_is_not_the_one_we_end_up_holding(
     state: StateDir, holder: subprocess.Popen[str], context: Context
 ) -> None:
