@@ -29,6 +29,7 @@ from cc.resources.containers_gone import PROJECT_LABEL, gone, naming_what_runs, 
 from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
 from cc.resources.readiness import READY_S, await_ready, why_not_ready
+from cc.resources.secret_file import read_secret
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 HASH_LABEL = "com.docker.compose.config-hash"
@@ -129,8 +130,7 @@ class ComposeFile:
 def _read_secret(name: str, path: str) -> str:
     """What the file holds; "" while there is none, which no act may begin with (a plan does not make the file)."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().strip()
+        return read_secret(path)
     except FileNotFoundError:
         return ""
     except OSError as error:

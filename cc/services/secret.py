@@ -18,6 +18,7 @@ from cc.errors import Failure
 from cc.files import os_failure, write_whole
 from cc.resources.docker import Docker
 from cc.resources.host import Host, Verb
+from cc.resources.secret_file import is_strong, read_secret
 
 LENGTH = 32  # bytes of randomness; 43 characters of URL-safe base64
 
@@ -41,14 +42,14 @@ class Secret:
             raise Failure(what, code="bad_config", hint="set CC_CLICKHOUSE_PASSWORD to one line without them")
         try:
             mode = os.lstat(self._path).st_mode
-            value = _content(self._path)
+            value = read_secret(self._path)
         except FileNotFoundError:
             return Probe(False, f"{self._path} is not there")
         except OSError as error:
             raise os_failure(error, f"cannot read {self._path}") from error
         if stat.S_IMODE(mode) & 0o077:
             return Probe(False, f"{self._path} can be read by others ({stat.S_IMODE(mode):04o})")
-        if self._given is None and not _usable(value):
+        if self._given is None and not is_strong(value):
             return Probe(False, f"{self._path} does not hold a password")
         if self._given is not None and value != self._given:
             return Probe(False, f"{self._path} holds another password than the one given")
@@ -61,8 +62,8 @@ class Secret:
         value = self._given
         fallbacks: tuple[Fallback, ...] = ()
         if value is None and before.reason.endswith(")"):  # readable by others, and good otherwise
-            value = _content(self._path)
-        if self._given is None and (value is None or not _usable(value)):
+            value = read_secret(self._path)
+        if self._given is None and (value is None or not is_strong(value)):
             value, fallbacks = self._read_back()
         write_whole(self._path, (value or secrets.token_urlsafe(LENGTH)).encode() + b"\n", mode=0o600)
         return Acted("read back from the running container" if fallbacks else "written", fallbacks=fallbacks)
@@ -76,24 +77,10 @@ class Secret:
         except Failure:
             return None, ()  # no Docker, no container to agree with
         value = container.environ.get(self._variable) if container is not None else None
-        if not value or not _usable(value):
+        if not value or not is_strong(value):
             return None, ()
         why = f"{os.path.basename(self._path)} was lost and read back from {self._container}"
         return value, (Fallback("password", 1, why),)
-
-
-def _content(path: str) -> str:
-    """What the file holds, "" for what is no text."""
-    with open(path, "rb") as file:
-        data = file.read(1024 * 1024)
-    try:
-        return data.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        return ""
-
-
-def _usable(value: str) -> bool:
-    return len(value) >= 8 and value.isprintable() and not any(letter.isspace() for letter in value)
 
 
 def verb(given: str | None) -> Verb:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from cc.errors import Failure, ToolMissing
@@ -77,3 +81,34 @@ def test_a_refusal_is_not_taken_to_the_other_program() -> None:
     shell = ScriptedShell().on(("docker", "compose"), stderr="yaml: line 3: mapping values", exit_code=15)
     assert refused(shell).code == "bad_config"
     assert len(shell.ran) == 1
+
+
+def with_secret(path: Path, shell: ScriptedShell) -> ComposeFile:
+    host = Host(shell, "/", {"DOCKER_HOST": "tcp://127.0.0.1:1"})
+    return ComposeFile(host, Docker(host), "/c.yml", "p", {"PASSWORD": str(path)})
+
+
+@pytest.mark.parametrize(
+    "junk", [b"\xff\xfe\x80 junk", b"\0\0\0\0\0\0\0\0\0", b"one line\nand another\n", b"\x1b[31mred"]
+)
+def test_a_secret_that_is_junk_counts_as_none_for_a_reading_and_no_act_begins_with_it(
+    tmp_path: Path, junk: bytes
+) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(junk)
+    asked = with_secret(path, ScriptedShell().on(("docker", "compose"), stdout="a 1\n"))
+    assert asked.hashes() == {"a": "1"}
+    with pytest.raises(Failure, match="holds no secret") as caught:
+        asked.require_secrets()
+    assert caught.value.code == "bad_config"
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_secret_that_is_no_file_is_bad_configuration_that_names_it(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "password")
+    with pytest.raises(Failure) as caught:
+        with_secret(tmp_path / "password", ScriptedShell()).hashes()
+    assert (caught.value.code, str(tmp_path / "password") in caught.value.message) == ("bad_config", True)
+    assert (caught.value.hint or "").startswith("mv ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,10 +153,14 @@ def test_one_that_we_may_not_read_is_permission_denied_and_stays(yard: Yard, fil
     assert os.stat(file).st_size == 16
 
 
-def test_a_directory_in_its_place_is_a_failure_that_names_it(yard: Yard, file: Path) -> None:
-    file.mkdir()
-    with pytest.raises(Failure, match="Is a directory"):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_in_its_place_is_a_failure_that_names_it_and_nobody_waits(
+    yard: Yard, file: Path, make: Callable[[Path], None]
+) -> None:
+    make(file)
+    with pytest.raises(Failure, match="where a file of ours should be") as caught:
         ensure(yard)
+    assert (caught.value.code, str(file) in (caught.value.hint or "")) == ("bad_config", True)
 
 
 def test_a_link_in_its_place_is_replaced_and_what_it_points_to_left_alone(yard: Yard, file: Path) -> None:
