@@ -12,10 +12,11 @@ import json as jsonlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from cc.clock import Cancel, SystemClock, timestamp
 from cc.engine.events import Event, Listener
@@ -24,6 +25,9 @@ from cc.errors import CcError, Interrupted, InterruptedRunError, RunDeadlineErro
 from cc.report.console import Console, wants_colour
 from cc.report.exit_code import SIGNALS, exit_code
 from cc.settings import Settings, load
+
+UNREAD_S = 2.0
+"""How long an answer may take to be read before a signal ends the process all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +82,14 @@ class Session:
     console: Console
     cancel: Cancel = field(default_factory=Cancel)
     clock: SystemClock = field(default_factory=SystemClock)
+    lost: dict[str, OSError] = field(default_factory=dict)
+    """Where something could not be written on the way, and why."""
 
     def listeners(self, journal: Callable[[dict[str, Any]], None] | None = None) -> Iterator[Listener]:
         """Who hears what happens: the person, the `--events` file, the journal."""
         yield self.console
         if self.options.events is not None:
-            yield _events_listener(self.options.events, json=self.options.json)
+            yield _events_listener(self.options.events, self.lost, json=self.options.json)
         if journal is not None:
             yield lambda event: journal(event.as_dict())
 
@@ -91,28 +97,77 @@ class Session:
 Body = Callable[[Session], "Answer | Recap"]
 
 
+class _LostError(Exception):
+    """What should have gone to stdout could not be written. `code` is what the process ends with all the same."""
+
+    def __init__(self, error: OSError, code: int = 1) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.code = code
+
+
 def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> NoReturn:
     """Run one command and end the process with its code. `reads`: it changes nothing, so Ctrl-C may end it at once."""
     _fill_closed_streams()
     people = sys.stderr if options.json else sys.stdout
+    colour = wants_colour(people, os.environ, refused=options.no_color)
+    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
+    lost: dict[str, OSError] = {}
     code = 1
     try:
-        code = _perform(name, options, body, people, reads=reads)
+        code = _perform(name, options, body, console, lost, reads=reads)
+    except _LostError as raised:
+        code, lost["stdout"] = raised.code, raised.error
+    if console.lost is not None and people is sys.stdout:
+        lost["stdout"] = console.lost
+    end(code, lost)
+
+
+def refuse(error: CcError, *, json: bool) -> NoReturn:
+    """End the process with an error that was found before there was a command to run."""
+    _settle_signals()
+    _fill_closed_streams()
+    try:
+        code, lost = _print_error(error, Options(json=json)), {}
+    except _LostError as raised:
+        code, lost = raised.code, {"stdout": raised.error}
+    end(code, lost)
+
+
+def end(code: Any, lost: Mapping[str, OSError] | None = None) -> NoReturn:
+    """End the process. What could not be written (`lost`: to where, and why) makes a success none, and is said.
+
+    A reader that has seen enough (`| head`) is told nothing. Nor does a signal change the code any more: by now the
+    answer is printed.
+    """
+    _fill_closed_streams()
+    lost = dict(lost or {})
+    try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # `| head` has seen enough: what is left to write goes nowhere, also Python's own flush at exit
+    except OSError as error:
+        lost["stdout"] = error
+    for number in SIGNALS:  # not a handler of ours: Python takes those away before it ends, and the default would kill
+        signal.signal(signal.Signals[number], signal.SIG_IGN)
+    if "stdout" in lost:  # what is left in its buffer goes nowhere, also by Python's own flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 128 + signal.SIGPIPE
+    for where, why in lost.items():
+        if isinstance(why, BrokenPipeError):
+            code = code or 128 + signal.SIGPIPE
+        else:
+            _complain(f"error: cannot write to {where}: {why.strerror}\n")
+            code = code or 1
     sys.exit(code)
 
 
-def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: bool) -> int:
-    colour = wants_colour(people, os.environ, refused=options.no_color)
-    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
+def _perform(
+    name: str, options: Options, body: Body, console: Console, lost: dict[str, OSError], *, reads: bool
+) -> int:
     cancel = Cancel()
     try:
-        session = Session(name, options, load(os.environ), console, cancel)
         with _signals(cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
+            session = Session(name, options, load(os.environ), console, cancel, lost=lost)
+            if options.junit is not None:
+                _refuse_unwritable(options.junit, "--junit")
             came = body(session)
         if isinstance(came, Recap):
             return _print_recap(came, session)
@@ -125,7 +180,7 @@ def _perform(name: str, options: Options, body: Body, people: TextIO, *, reads: 
         return _print_error(InterruptedRunError(error.message, exit_code=code), options)
     except CcError as error:
         return _print_error(error, options)
-    except BrokenPipeError:
+    except _LostError:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge of the process: a bug of ours has no traceback for users
         return _print_error(_bug(error), options)
@@ -176,24 +231,56 @@ def print_answer(answer: Answer, options: Options) -> None:
         _print_json(answer.document)
     elif answer.text:
         encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(answer.text.encode(encoding, "replace").decode(encoding) + "\n")
+        _print((answer.text + "\n").encode(encoding, "replace"))
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
     text = jsonlib.dumps(document, ensure_ascii=False, indent=None if not sys.stdout.isatty() else 2)
-    sys.stdout.buffer.write(text.encode("utf-8", "replace") + b"\n")
+    _print(text.encode("utf-8", "replace") + b"\n")
+
+
+def _print(data: bytes) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    except OSError as error:
+        raise _LostError(error) from error
+
+
+def _complain(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass  # there is nobody left to tell
 
 
 def _print_error(error: CcError, options: Options) -> int:
     """The error, what to type next, and its exit code; with `--json` as a document of its own."""
-    if options.json:
-        _print_json({"error": error.as_dict()})
-    sys.stderr.write(f"error: {error}\n")
-    for line in error.evidence[-10:]:
-        sys.stderr.write(f"  | {line}\n")
+    lines = [f"error: {error}", *(f"  | {line}" for line in error.evidence[-10:])]
     if error.hint:
-        sys.stderr.write(f"  -> {error.hint}\n")
+        lines.append(f"  -> {error.hint}")
+    _complain("\n".join(lines) + "\n")
+    if options.json:
+        try:
+            _print_json({"error": error.as_dict()})
+        except _LostError as lost:
+            raise _LostError(lost.error, error.exit_code) from lost
     return error.exit_code
+
+
+def _refuse_unwritable(path: str, flag: str) -> None:
+    """Raise UsageError unless the file could be written. It is not there afterwards if it was not before."""
+    existed = os.path.exists(path)
+    if existed and not (os.path.isfile(path) or os.path.isdir(path)):
+        return  # to open a pipe or a device does something to it
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644))
+        if not existed:
+            os.unlink(path)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", field=flag) from error
 
 
 def _write(path: str, text: str) -> None:
@@ -204,8 +291,8 @@ def _write(path: str, text: str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", field=path) from error
 
 
-def _events_listener(target: str, *, json: bool) -> Listener:
-    """JSON lines as they happen, to a file or (`-`) to stdout."""
+def _events_listener(target: str, lost: dict[str, OSError], *, json: bool) -> Listener:
+    """JSON lines as they happen, to a file or (`-`) to stdout. What could not be written is noted in `lost`."""
     if target == "-":
         if json:
             raise UsageError("--events - and --json both want stdout", field="--events", hint="give --events a file")
@@ -218,36 +305,56 @@ def _events_listener(target: str, *, json: bool) -> Listener:
 
     def listen(event: Event) -> None:
         line = jsonlib.dumps({"time": timestamp(), **event.as_dict()}, ensure_ascii=False) + "\n"
-        os.write(descriptor, line.encode("utf-8", "replace"))
+        try:
+            os.write(descriptor, line.encode("utf-8", "replace"))
+        except OSError as error:
+            lost["stdout" if target == "-" else target] = error
 
     return listen
 
 
 @contextmanager
 def _signals(cancel: Cancel, *, reads: bool) -> Iterator[None]:
-    """INT, TERM and HUP ask for the stop and do nothing else (see Cancel). A command that only reads just ends."""
-    if reads:
+    """INT, TERM and HUP ask for the stop and do nothing else (see Cancel). A command that only reads just ends.
 
-        def end(number: int, frame: object) -> None:
-            name = signal.Signals(number).name
-            raise InterruptedRunError(f"interrupted ({name})", exit_code=SIGNALS[name])
+    Afterwards they do nothing, since what was done is done and only has to be said: nobody shall read a whole answer
+    and be told by the exit code that there is none. Unless it can't be said, as nobody reads.
+    """
+    heard = False
 
-        handler: Callable[[int, Any], None] = end
-    else:
+    def end_reading(number: int, frame: object) -> None:
+        nonlocal heard
+        name = signal.Signals(number).name
+        if heard:  # the first one's way out takes too long; raised again, it would disturb that
+            os._exit(SIGNALS[name])
+        heard = True
+        raise InterruptedRunError(f"interrupted ({name})", exit_code=SIGNALS[name])
 
-        def ask(number: int, frame: object) -> None:
-            cancel.request(signal.Signals(number).name)
+    def ask(number: int, frame: object) -> None:
+        cancel.request(signal.Signals(number).name)
 
-        handler = ask
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number, was in before.items():
-        if was is not signal.SIG_IGN:  # `nohup` said that hanging up means nothing
-            signal.signal(number, handler)
+    _handle(end_reading if reads else ask)
     try:
         yield
     finally:
-        for number, was in before.items():
-            signal.signal(number, was if was is not None else signal.SIG_DFL)
+        _settle_signals()
+
+
+def _settle_signals() -> None:
+    ended = time.monotonic()
+
+    def late(number: int, frame: object) -> None:
+        if time.monotonic() - ended > UNREAD_S:
+            os._exit(128 + number)
+
+    _handle(late)
+
+
+def _handle(handler: Callable[[int, Any], None]) -> None:
+    for name in SIGNALS:
+        number = signal.Signals[name]
+        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` said that hanging up means nothing
+            signal.signal(number, handler)
 
 
 @contextmanager

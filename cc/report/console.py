@@ -38,14 +38,18 @@ def _columns(stream: TextIO) -> int | None:
 
 
 class Console:
-    """Writes to one stream. `width` is the terminal's in columns, None where lines are not broken (a pipe)."""
+    """Writes to one stream. `width` is the terminal's in columns, None where lines are not broken (a pipe).
+
+    A stream that takes no more must not end what is told about: the first error is kept in `lost`, the rest unsaid.
+    """
 
     def __init__(self, stream: TextIO, *, colour: bool = False, quiet: bool = False, verbose: bool = False) -> None:
         self._stream = stream
         self._colour = colour
         self._quiet = quiet
         self._verbose = verbose
-        self._width = _columns(stream)
+        self.width = _columns(stream)
+        self.lost: OSError | None = None
         self._names = 12
 
     def __call__(self, event: Event) -> None:
@@ -126,12 +130,12 @@ class Console:
     def _paragraph(self, head: str, text: str, *, gap: str = " ") -> None:
         """Head and text on one line where they fit; else the text below it, broken at the terminal's width."""
         line = f"{head}{gap}{text}".rstrip()
-        if self._width is None or len(ESCAPES.sub("", line)) <= self._width:
+        if self.width is None or len(ESCAPES.sub("", line)) <= self.width:
             self._write(line)
             return
-        indent = "    " if self._width > 40 else " "
+        indent = "    " if self.width > 40 else " "
         self._write(head.rstrip())
-        self._write(textwrap.fill(text, max(self._width, 10), initial_indent=indent, subsequent_indent=indent))
+        self._write(textwrap.fill(text, max(self.width, 10), initial_indent=indent, subsequent_indent=indent))
 
     def _paint(self, word: str, text: str) -> str:
         code = COLOURS.get(word)
@@ -142,6 +146,11 @@ class Console:
         self._write(text)
 
     def _write(self, text: str) -> None:
+        if self.lost is not None:
+            return
         encoding = self._stream.encoding or "utf-8"
-        self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            self.lost = error
