@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
-from invoke import task
+from cc.program import heed_signals, refuse_more_than_one
 
-from cc.command_line import Options, perform
+UNDER_INVOKE = os.path.basename(sys.argv[0]) in ("inv", "invoke") or sys.argv[0].endswith("invoke/__main__.py")
+if UNDER_INVOKE:  # `context-cleaner` does it earlier; who only imports this module keeps the handlers that it has
+    heed_signals()
+
+from invoke import Collection, task  # noqa: E402
+from invoke.parser import Parser  # noqa: E402
+from invoke.program import Program  # noqa: E402
+
+from cc.command_line import Options, end, perform, refuse  # noqa: E402, F401 - cc.program ends the process by them too
+from cc.errors import UsageError  # noqa: E402
 
 COMMON: tuple[tuple[str, Any, str], ...] = (
     ("json", False, "one JSON document on stdout, and nothing else there"),
@@ -34,6 +45,11 @@ def command(body: Callable[..., Any] | None = None, **about: Any) -> Any:
     def run(context: Any, **given: Any) -> None:
         names = {name for name, _, _ in COMMON} & set(given)
         options = Options(**{name: given.pop(name) for name in names - {parameter.name for parameter in own}})
+        if UNDER_INVOKE:
+            try:
+                _refuse_what_invoke_takes(context)
+            except UsageError as error:
+                refuse(error, json=options.json)
         body(options, **given)
 
     run.__name__, run.__doc__, run.__module__ = body.__name__, body.__doc__, body.__module__
@@ -42,6 +58,15 @@ def command(body: Callable[..., Any] | None = None, **about: Any) -> Any:
     )
     helps = {name.replace("_", "-"): text for name, _, text in COMMON} | about.pop("help", {})
     return task(run, help=helps, auto_shortflags=False, **about)
+
+
+def _refuse_what_invoke_takes(context: Any) -> None:
+    """Words of `invoke` that our commands would pass over in silence. Raises UsageError."""
+    if context.config.run.dry:
+        raise UsageError("--dry is not for these commands", field="--dry", hint="invoke plan says what would change")
+    tasks = Collection.from_module(sys.modules[__name__])
+    parser = Parser(initial=Program().initial_context, contexts=tasks.to_contexts())
+    refuse_more_than_one([asked.name or "" for asked in parser.parse_argv(sys.argv[1:])[1:]], "invoke")
 
 
 SERVICE = {"service": "only these: clickhouse, collector, dashboard (separated by commas)"}
