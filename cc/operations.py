@@ -195,7 +195,7 @@ def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
 
     now = datetime.fromtimestamp(wall_time(), timezone.utc)
     reading = read_usage(parse(**asked, now=now), sources(session.settings, os.environ))
-    text = "" if session.options.json else usage_text(reading)
+    text = "" if session.options.json else usage_text(reading, session.console.width)
     return Answer(reading.as_dict(), text, 3 if session.options.strict and reading.degraded else 0)
 
 
@@ -214,8 +214,20 @@ def env(session: Session) -> Answer:
 
 def dashboard(session: Session, port: str | None) -> Answer:
     """Serve the dashboard from this process until it is interrupted."""
-    from cc.dashboard.__main__ import main
+    from cc.dashboard.__main__ import listen, serve
+    from cc.errors import Failure
+    from cc.resources.port import refuse_if_held
 
-    number = port or str(session.settings.dashboard_ports[0])
-    session.console.say(f"dashboard on http://localhost:{number}, Ctrl-C ends it")
-    return Answer({}, "", main(["--host", session.settings.dashboard_host, "--port", number]))
+    host, number = session.settings.dashboard_host, session.settings.dashboard_ports[0]
+    if port is not None:
+        if not (port.isascii() and port.isdecimal() and len(port) <= 5 and 1 <= int(port) <= 65535):
+            raise UsageError(f"--port must be a port from 1 to 65535, not {port!r}", field="--port")
+        number = int(port)
+    refuse_if_held(host, number)
+    try:
+        listener = listen(host, number)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}:{number}: {error.strerror}", code="permission_denied") from error
+    with listener:
+        session.console.say(f"dashboard on http://localhost:{number}, Ctrl-C ends it")
+        return Answer({}, "", serve(listener, host, number))

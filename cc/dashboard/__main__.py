@@ -26,17 +26,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=_port, required=True)
     given = parser.parse_args(arguments)
     try:
-        listener = _listen(given.host, given.port)
+        listener = listen(given.host, given.port)
     except OSError as error:
         return _fail(f"cannot listen on {_address(given.host, given.port)}: {_reason(error)}", 1)
     with listener:
         try:
-            return _serve(listener, given.host, given.port)
+            return serve(listener, given.host, given.port)
         except CcError as error:
             return _fail(str(error) + (f" ({error.hint})" if error.hint else ""), error.exit_code)
 
 
-def _serve(listener: socket.socket, host: str, port: int) -> int:
+def serve(listener: socket.socket, host: str, port: int) -> int:
+    """Serve on what listens there, until ended."""
     from werkzeug.serving import WSGIRequestHandler, make_server
 
     from cc import __version__
@@ -63,7 +64,7 @@ def _serve(listener: socket.socket, host: str, port: int) -> int:
     return INTERRUPTED_EXIT_CODE
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket of our own making: werkzeug's would print advice of its own, on several lines."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host.strip("[]"), port), family=family, backlog=128)
