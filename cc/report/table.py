@@ -6,11 +6,36 @@ from collections.abc import Sequence
 
 from cc.report.printable import one_line
 
+LEAST = 10  # a day
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> str:
-    """Plain columns under headers. `right` are the columns of numbers; nothing is taken for a number by itself."""
+
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = (), width: int | None = None
+) -> str:
+    """Plain columns under headers. `right` are the columns of numbers; nothing is taken for a number by itself.
+
+    Where it would be wider than `width`, headers are broken at their spaces and the first column is shortened, to LEAST
+    characters at most.
+    """
     from tabulate import tabulate
 
     cells = [[one_line(str(cell)) for cell in row] for row in rows]
-    align = ["right" if column in right else "left" for column in range(len(headers))]
-    return str(tabulate(cells, headers, tablefmt="simple", colalign=align if rows else None, disable_numparse=True))
+    align = ["right" if column in right else "left" for column in range(len(headers))] if rows else None
+    whole = str(tabulate(cells, headers, tablefmt="simple", colalign=align, disable_numparse=True))
+    if width is None or max(map(len, whole.splitlines())) <= width:
+        return whole
+    words = [header.rsplit(" ", 1) if " " in header else ["", header] for header in headers]
+    above, below = zip(*words, strict=True)
+    columns = [max(map(len, column)) for column in zip(above, below, *cells, strict=True)]
+    columns[0] = min(columns[0], max(width - sum(columns[1:]) - 2 * len(columns[1:]), LEAST))
+    cells = [[shortened(row[0], columns[0]), *row[1:]] for row in cells]
+    lines = [*([above] if any(above) else []), below, ["-" * each for each in columns], *cells]  # as headers they would be padded
+    return str(tabulate(lines, tablefmt="plain", colalign=align, disable_numparse=True))
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so long, without its middle: what tells keys apart is at either end."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from decimal import Decimal
 
 from cc.report.printable import one_line
@@ -11,18 +12,25 @@ from cc.usage.model import Reading, Totals
 HEADERS = ("requests", "input", "output", "cache write", "cache read", "cost USD")
 
 
-def usage_text(reading: Reading) -> str:
-    """The text. A cost that is not known is a dash, and its models are named below."""
+def usage_text(reading: Reading, width: int | None = None) -> str:
+    """The text, for a terminal of that width. A cost that is not known is a dash, and its models are named below."""
     rows = [(row.key, *_cells(row.totals)) for row in reading.rows]
     rows.append(("total", *_cells(reading.total)))
-    lines = [table((reading.by or "", *HEADERS), rows, right=range(1, len(HEADERS) + 1))]
+    lines = [table((reading.by or "", *HEADERS), rows, right=range(1, len(HEADERS) + 1), width=width)]
     if reading.total.cost_unknown_models:
         known = _money(reading.total.cost_known_usd)
         models = one_line(", ".join(reading.total.cost_unknown_models))
-        lines.append(f"no price is known for: {models}; the rest cost {known} USD")
+        lines += _wrapped(f"no price is known for: {models}; the rest cost {known} USD", width)
     lines.append("")
-    lines += map(one_line, _provenance(reading))
+    for line in _provenance(reading):
+        lines += _wrapped(one_line(line), width)
     return "\n".join(lines)
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    if width is None:
+        return [line]
+    return textwrap.wrap(line, max(width, 20), subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _cells(totals: Totals) -> tuple[str, ...]:
