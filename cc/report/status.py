@@ -32,11 +32,14 @@ def status_text(document: dict[str, Any]) -> str:
         for each in document["services"]
     ]
     lines = [table(("service", "state", "health", "up", "where", "pid"), rows, right=(3, 5))]
+    alerts = [one_line(f"alert: {each['service']} was given up: {each['reason']}") for each in document["alerts"]]
+    supervisor = document["supervisor"]
+    if supervisor["state"] != "running" and rows and all(each["state"] == "stopped" for each in document["services"]):
+        return "\n".join([*lines, *alerts, "the stack is down: `up` starts it"])
     lines += [
         one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]
     ]
-    lines += [one_line(f"alert: {each['service']} was given up: {each['reason']}") for each in document["alerts"]]
-    supervisor = document["supervisor"]
+    lines += alerts
     if supervisor["state"] != "running":
         lines.append("no supervisor runs: nobody restarts what crashes")
     return "\n".join(lines)
