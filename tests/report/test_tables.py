@@ -34,6 +34,19 @@ def test_a_cell_stays_on_its_line_and_moves_no_cursor(hostile: str) -> None:
     assert not set(text) & set("\x1b\r\x00\x07")
 
 
+@pytest.mark.parametrize(
+    ("key", "width", "shown"),
+    [
+        ("abcdefghijklmnop", 20, "abcdefghijklmnop"),
+        ("abcdefghijklmnop", 18, "abcdefg\u2026klmnop"),
+        ("short", 1, "short"),
+    ],
+)
+def test_with_a_width_the_first_column_gives_up_its_middle(key: str, width: int, shown: str) -> None:
+    row = table(("k", "n"), [(key, "12")], right=(1,), width=width).splitlines()[-1]
+    assert row.split() == [shown, "12"]
+
+
 def health(name: str, **more: Any) -> Health:
     return Health(**{"name": name, "kind": "container", "state": "running", "health": "healthy", **more})
 
@@ -61,6 +74,22 @@ def test_status_lists_what_is_not_healthy_and_what_is_less_than_its_first_choice
 def test_without_a_supervisor_status_says_that_nobody_restarts_what_crashes() -> None:
     assert "nobody restarts what crashes" in status_text(document(health("a"), state="stopped"))
     assert "nobody restarts what crashes" not in status_text(document(health("a")))
+
+
+@pytest.mark.parametrize(
+    ("states", "supervisor", "down"),
+    [
+        (("stopped", "stopped"), "stopped", True),
+        (("stopped", "running"), "stopped", False),
+        (("stopped", "unknown"), "stopped", False),
+        (("stopped", "stopped"), "running", False),
+    ],
+)
+def test_a_stack_is_down_when_nothing_runs_at_all(states, supervisor: str, down: bool) -> None:
+    services = [health(str(at), state=state, health="unknown", reason="why") for at, state in enumerate(states)]
+    text = status_text(document(*services, state=supervisor))
+    assert ("the stack is down: `up` starts it" in text) == down
+    assert ("degraded" in text) != down
 
 
 def test_what_was_given_up_is_an_alert() -> None:
@@ -155,3 +184,8 @@ def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> Non
         "not read: /a\ufffd[2J: Permission denied",
         "note",
     ]
+
+
+def test_for_a_terminal_the_provenance_is_broken_at_its_width() -> None:
+    text = usage_text(reading(totals(), reason="one reason after another " * 5), width=80)
+    assert max(map(len, text.splitlines())) <= 80
