@@ -29,7 +29,8 @@ def table(
     columns = [max(map(len, column)) for column in zip(above, below, *cells, strict=True)]
     columns[0] = min(columns[0], max(width - sum(columns[1:]) - 2 * len(columns[1:]), LEAST))
     cells = [[shortened(row[0], columns[0]), *row[1:]] for row in cells]
-    lines = [*([above] if any(above) else []), below, ["-" * each for each in columns], *cells]  # as headers they would be padded
+    heads = [above, below] if any(above) else [below]
+    lines = [*heads, ["-" * each for each in columns], *cells]  # given as headers they would be padded
     return str(tabulate(lines, tablefmt="plain", colalign=align, disable_numparse=True))
 
 
