@@ -53,7 +53,11 @@ class Words(Program):
     """What differs from Invoke's Program, which is mixed in once it is imported."""
 
     def core_args(self) -> list[Argument]:
-        return [argument for argument in super().core_args() if argument.name in CORE]
+        from invoke.parser.argument import Argument
+
+        listing = Argument(names=("list", "l"), kind=bool, default=False, help="List the commands and exit.")
+        kept = [argument for argument in super().core_args() if argument.name in CORE and argument.name != "list"]
+        return [*kept, listing]  # Invoke's takes the next word for a namespace, of which there are none
 
     def parse_core_args(self) -> None:
         super().parse_core_args()

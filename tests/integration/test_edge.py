@@ -123,6 +123,7 @@ def test_the_usage_lines_promise_one_command(box: Box) -> None:
     [
         (("status", "--nope"), "status does not take '--nope'", "context-cleaner --help status"),
         (("--nope",), "context-cleaner does not take '--nope'", "context-cleaner --help"),
+        (("--list",), "context-cleaner does not take '--json'", "context-cleaner --help"),
         (("play",), "'play' did not receive required positional arguments: 'file'", "context-cleaner --help play"),
         (("statu",), "there is no command 'statu'", "did you mean 'status'? context-cleaner --list"),
         (("frob",), "there is no command 'frob'", "context-cleaner --list"),
