@@ -50,7 +50,7 @@ class Console:
         self._verbose = verbose
         self.width = _columns(stream)
         self.lost: OSError | None = None
-        self._names = 12
+        self._names = len("clickhouse password")  # until a run tells its steps: the longest of the stack
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
