@@ -27,6 +27,7 @@ from cc.report.exit_code import SIGNALS, exit_code
 from cc.settings import Settings, load
 
 UNREAD_S = 2.0
+NAMES = len("clickhouse password")  # room for the names of steps, until a run tells its own: the longest of the stack
 """How long an answer may take to be read before a signal ends the process all the same."""
 
 
@@ -111,7 +112,7 @@ def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> 
     _fill_closed_streams()
     people = sys.stderr if options.json else sys.stdout
     colour = wants_colour(people, os.environ, refused=options.no_color)
-    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
+    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose, names=NAMES)
     lost: dict[str, OSError] = {}
     code = 1
     try:

@@ -38,19 +38,22 @@ def _columns(stream: TextIO) -> int | None:
 
 
 class Console:
-    """Writes to one stream. `width` is the terminal's in columns, None where lines are not broken (a pipe).
+    """Writes to one stream. `width` is the terminal's in columns, None where lines are not broken (a pipe); `names` is
+    the room for the names of steps, until a run tells its own.
 
     A stream that takes no more must not end what is told about: the first error is kept in `lost`, the rest unsaid.
     """
 
-    def __init__(self, stream: TextIO, *, colour: bool = False, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO, *, colour: bool = False, quiet: bool = False, verbose: bool = False, names: int = 12
+    ) -> None:
         self._stream = stream
         self._colour = colour
         self._quiet = quiet
         self._verbose = verbose
         self.width = _columns(stream)
         self.lost: OSError | None = None
-        self._names = len("clickhouse password")  # until a run tells its steps: the longest of the stack
+        self._names = names
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
