@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from cc.errors import Failure
+from cc.resources.secret_file import read_secret
 from cc.resources.state import StateDir
 from cc.settings import Settings
 from cc.usage import transcripts
@@ -32,8 +34,8 @@ def store_urls(settings: Settings) -> tuple[str, ...]:
 
 def _stored(path: str) -> str | None:
     try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
+        return read_secret(path) or None
+    except (Failure, OSError):
         return None  # the store then refuses, and says so
 
 

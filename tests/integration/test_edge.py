@@ -245,3 +245,10 @@ def test_only_a_bug_leaves_a_log_behind(box: Box) -> None:
     assert done.returncode == 1
     assert "a bug in cc: ZeroDivisionError" in done.stderr
     assert len(list(folder.iterdir())) == 1
+
+
+def test_a_pipe_where_the_password_should_be_keeps_usage_from_nothing(box: Box) -> None:
+    box.state.mkdir(parents=True)
+    os.mkfifo(box.state / "clickhouse.password")
+    done = box.ask("usage")
+    assert (done.code, done.json["source"]) == (0, "empty")
