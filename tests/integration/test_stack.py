@@ -166,7 +166,7 @@ def test_a_strangers_container_of_our_name_is_not_touched(box: Box) -> None:
         found = subprocess.run(["docker", "inspect", "-f", "{{.Id}}", name], check=True, capture_output=True, text=True)
         assert found.stdout.strip() == stranger
     finally:
-        subprocess.run(["docker", "rm", "-f", stranger], check=True, capture_output=True)
+        subprocess.run(["docker", "rm", "-fv", stranger], check=True, capture_output=True)
 
 
 def test_only_the_named_service_is_stopped_and_restarted(box: Box) -> None:

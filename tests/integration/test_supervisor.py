@@ -225,5 +225,5 @@ def test_scenario_4_clickhouse_is_killed_every_request_is_answered_and_it_comes_
 def test_a_container_that_is_stopped_by_somebody_else_comes_back(box: Box) -> None:
     assert box.ask("up", "--service", "clickhouse").code == 0
     before = box.service("clickhouse")
-    subprocess.run(["docker", "rm", "-f", before["container"]], check=True, capture_output=True)
+    subprocess.run(["docker", "rm", "-fv", before["container"]], check=True, capture_output=True)
     healthy(box, "clickhouse", other_than=before["pid"], within=60)

@@ -245,7 +245,7 @@ def test_a_name_that_somebody_elses_container_has_is_refused_and_that_one_stays(
         assert (error.code, "belongs to somebody else" in error.message) == ("not_ours", True)
         assert docker("inspect", "-f", "{{.Id}}", name) == stranger
     finally:
-        docker("rm", "-f", stranger)
+        docker("rm", "-fv", stranger)
 
 
 def test_a_restart_leaves_nothing_running_that_ran_before(own: Yard, image: str) -> None:
