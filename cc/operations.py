@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cc.command_line import Answer, Session
 from cc.engine.outcome import Recap
 from cc.errors import UsageError
-from cc.services.stack import SERVICES, Stack, chosen
-from cc.shell import Faults, SystemShell
+from cc.services.stack import SERVICES, Stack, chosen, stack_for
 
 STATUS_S = 15.0
 
@@ -23,12 +22,7 @@ if TYPE_CHECKING:
 
 def stack_of(session: Session) -> Stack:
     """This project's stack, with the real seam behind it."""
-    from cc.resources.state import StateDir
-
-    owner = StateDir(session.settings.home, session.settings.project).owner
-    faults = Faults.from_environment(os.environ) if os.environ.get("CC_FAULTS") else None
-    shell = SystemShell(cancel=session.cancel, clock=session.clock, faults=faults, marker=("CC_OWNER", owner))
-    return Stack(session.settings, shell, dict(os.environ), clock=session.clock, cancel=session.cancel)
+    return stack_for(session.settings, dict(os.environ), clock=session.clock, cancel=session.cancel)
 
 
 def _directly(session: Session, operation: Operation, *, plan: bool = False) -> Recap:

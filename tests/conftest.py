@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
+
+HANG = 30.0  # seconds: whoever takes so long hangs; nothing here needs more than a few
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +22,18 @@ def dead_children_are_buried() -> Iterator[None]:
             return
         if pid == 0:
             return
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], bool]:
+    """Whether a condition comes true in time."""
+
+    def wait(condition: Callable[[], object]) -> bool:
+        until = time.monotonic() + HANG
+        while not condition():
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        return True
+
+    return wait

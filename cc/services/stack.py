@@ -12,7 +12,7 @@ from cc.errors import UsageError
 from cc.resources.host import Host
 from cc.resources.state import StateDir
 from cc.settings import Settings
-from cc.shell import Shell
+from cc.shell import Faults, Shell, SystemShell
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,3 +132,13 @@ class Stack:
     def containers_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Of these services, those that run in containers."""
         return tuple(name for name in names if BY_NAME[name].container is not None)
+
+
+def stack_for(settings: Settings, environ: Mapping[str, str], *, clock: Clock, cancel: Cancel) -> Stack:
+    """The stack of these settings with the real seam behind it: our mark on what it starts, faults as CC_FAULTS says.
+
+    Raises ConfigError for faults that make no sense.
+    """
+    marker = ("CC_OWNER", StateDir(settings.home, settings.project).owner)
+    shell = SystemShell(cancel=cancel, clock=clock, faults=Faults.from_environment(environ), marker=marker)
+    return Stack(settings, shell, environ, clock=clock, cancel=cancel)

@@ -22,7 +22,7 @@ from cc.engine.waiting import wait_for
 from cc.errors import CcError, Failure, Interrupted
 from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
 from cc.services.orchestrator import Operation, Orchestrator
-from cc.services.stack import Stack
+from cc.services.stack import BY_NAME, Stack
 from cc.shell import Command
 from cc.supervisor import request, transport
 from cc.supervisor.client import Client
@@ -82,7 +82,7 @@ class Control:
             self._end_hung()
             recap = self._directly(operation)
             return replace(recap, fallbacks=(Fallback("control path", 1, why), *recap.fallbacks))
-        if operation.command == "down" and len(operation.services) > 2:
+        if operation.command == "down" and set(operation.services) == set(BY_NAME):
             return self._shut_down(reached.client, recap)
         return recap
 

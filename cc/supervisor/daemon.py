@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from cc import __version__
@@ -30,9 +31,9 @@ from cc.resources.state import Journal
 from cc.services.health import Health, read_health
 from cc.services.orchestrator import Operation, Orchestrator
 from cc.services.selection import wanted
-from cc.services.stack import BY_NAME, Stack, stack_root
+from cc.services.stack import BY_NAME, Stack, stack_for, stack_root
 from cc.settings import load
-from cc.shell import Faults, SystemShell, is_alive, start_time
+from cc.shell import is_alive, start_time
 from cc.supervisor import request
 from cc.supervisor.connection import Call
 from cc.supervisor.listener import listen_tcp, listen_unix
@@ -56,7 +57,7 @@ class Daemon:
         self._clock = SystemClock()
         self._stop = Cancel()
         self._started = self._clock.now()
-        self._stack = self._stack_for(environ, directory, self._stop)
+        self._stack = stack_for(self._settings, self._environ, clock=self._clock, cancel=self._stop)
         self._state = self._stack.state
         self._state.ensure()
         self._journal = Journal(self._state.journal)
@@ -73,14 +74,6 @@ class Daemon:
             known, self._observe, self._restart, clock=self._clock, cancel=self._stop,
             on_change=self._changed, events=self._tell,
         )  # fmt: skip
-
-    @staticmethod
-    def _stack_for(environ: Mapping[str, str], directory: str, cancel: Cancel) -> Stack:
-        settings = load(environ, directory)
-        faults = Faults.from_environment(environ) if environ.get("CC_FAULTS") else None
-        stack = Stack(settings, SystemShell(cancel=cancel), environ, cancel=cancel)
-        marker = ("CC_OWNER", stack.state.owner)
-        return Stack(settings, SystemShell(cancel=cancel, faults=faults, marker=marker), environ, cancel=cancel)
 
     def serve(self) -> int:
         """Until asked to end. 0 when another one serves already."""
@@ -126,7 +119,7 @@ class Daemon:
 
     def _run(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
         operation, environ, directory = request.unpack(params)
-        stack = self._stack_for(environ, directory, call.cancelled)
+        stack = stack_for(load(environ, directory), environ, clock=self._clock, cancel=call.cancelled)
         own = os.path.join(stack_root(), "playbooks", f"{operation.command}.yml")
         if operation.file != own:
             raise Failure(
@@ -223,8 +216,7 @@ class Daemon:
 
     def _fresh(self) -> Stack:
         """The stack with nothing remembered of an earlier look."""
-        stack = self._stack
-        return Stack(stack.settings, stack.shell, stack.base_environ, stack.root, stack.clock, stack.cancel)
+        return replace(self._stack, memo={})
 
     def _observe(self, name: str) -> Observation:
         return observed(read_health(self._fresh(), name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,8 @@ from cc.resources.process_stop import find_ours, stop_group
 from cc.shell import SystemShell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
-
-HANG = 30.0  # seconds: whoever takes so long hangs; nothing here needs more than a few
 
 
 @pytest.fixture
@@ -47,18 +44,3 @@ def host(tmp_path: Path, context: Context) -> Iterator[Host]:
     for identity in left:
         stop_group(identity, grace=0.0, context=Context(SystemClock(), Cancel()))
     assert not left, "the test left processes behind"
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], bool]:
-    """Whether a condition comes true in time."""
-
-    def wait(condition: Callable[[], object]) -> bool:
-        until = time.monotonic() + HANG
-        while not condition():
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.01)
-        return True
-
-    return wait

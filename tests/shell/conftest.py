@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,22 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
-HANG = 30.0  # seconds: whoever takes so long hangs; nothing here needs more than a few
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], bool]:
-    """Whether a condition comes true in time."""
-
-    def wait(condition: Callable[[], object]) -> bool:
-        until = time.monotonic() + HANG
-        while not condition():
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.01)
-        return True
-
-    return wait
 
 
 class Word:
