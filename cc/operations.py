@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cc.command_line import Answer, Session
 from cc.engine.outcome import Recap
 from cc.errors import UsageError
-from cc.services.stack import SERVICES, Stack, chosen, stack_for
+from cc.services.stack import Stack, chosen, stack_for
 
 STATUS_S = 15.0
 
@@ -158,13 +158,9 @@ def _told_by_supervisor(session: Session) -> Told | None:
 
 
 def _looked_at(session: Session) -> Told:
-    from concurrent.futures import ThreadPoolExecutor
+    from cc.services.health import read_all
 
-    from cc.services.health import read_health
-
-    stack = stack_of(session)
-    with ThreadPoolExecutor(max_workers=len(SERVICES)) as pool:
-        health = list(pool.map(lambda service: read_health(stack, service.name), SERVICES))
+    health = read_all(stack_of(session))
     return {"state": "stopped", "pid": None, "via": "direct"}, [each.as_dict() for each in health], []
 
 

@@ -138,6 +138,22 @@ def table() -> list[Stat]:
     return rows
 
 
+def children(pid: int) -> tuple[int, ...] | None:
+    """The pids of its children, without their own; None where the system does not tell."""
+    if LINUX:
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # its first thread's: who forks
+                return tuple(map(int, file.read().split()))
+        except OSError:
+            return None
+    import psutil
+
+    try:
+        return tuple(child.pid for child in psutil.Process(pid).children())
+    except psutil.Error:
+        return None
+
+
 def send(stat: Stat, number: int) -> None:
     """Signal that very process; nothing happens if it is gone. Raises Failure permission_denied."""
     import psutil

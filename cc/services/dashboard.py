@@ -56,19 +56,28 @@ class Running:
         local = self.host in ("127.0.0.1", "0.0.0.0", "::1", "::")  # noqa: S104
         return f"http://{'localhost' if local else self.host}:{self.port}"
 
+    def said(self, owner: str) -> Mapping[str, Any]:
+        """What its /healthz tells. Raises Failure: bad_answer if that is somebody else's, or as http.get does."""
+        try:
+            told = json.loads(http.get(f"{self.base}/healthz", timeout=ANSWER_S).body)
+        except (ValueError, RecursionError):
+            told = None
+        if not isinstance(told, dict) or told.get("service") != SERVICE or told.get("owner") != owner:
+            raise Failure(f"what answers at {self.url} is not this dashboard", code="bad_answer")
+        return told
+
+    @property
+    def base(self) -> str:
+        """Where it is asked from this machine."""
+        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://{f'[{address}]' if ':' in address else address}:{self.port}"
+
     def answers(self, owner: str) -> str | None:
         """None if it answers and says that it is the one; else why not."""
-        address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        address = f"[{address}]" if ":" in address else address
         try:
-            answer = http.get(f"http://{address}:{self.port}/healthz", timeout=ANSWER_S)
-            said = json.loads(answer.body)
+            self.said(owner)
         except Failure as failure:
             return failure.message
-        except ValueError:
-            said = None
-        if not isinstance(said, dict) or said.get("service") != SERVICE or said.get("owner") != owner:
-            return f"what answers at {self.url} is not this dashboard"
         return None
 
 

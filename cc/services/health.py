@@ -1,16 +1,24 @@
 """How healthy a service is, and what is known of it (LADDERS.md, L10). A ladder that only reads:
 
-    0  full check with metrics      healthy, or degraded when the service says so of itself
+    0  full check with metrics      healthy, or degraded when the service says so of itself (vitals.py)
     1  ping answers                 degraded
     2  it exists and doesn't answer unhealthy
     3  nothing can be known         unknown
 
-What failed above is kept as the reason. Each read is bounded (5 s a probe).
+              the full check                     the ping
+    clickhouse  a query as our own user            /ping answers 200
+    collector   its health_check says available    its OTLP port answers HTTP at all
+    dashboard   its /healthz says that it is ours  it answers HTTP at all, and is who listens there
+
+What failed above is kept as the reason: a wrong password is `degraded`, and no reason to restart anything. Each read is
+bounded: the engine 10 s, the full check 2 s, a ping 5 s.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +28,15 @@ from cc.resources import http
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Container, Docker
 from cc.resources.port import read_port
-from cc.resources.process_table import describe
+from cc.resources.process_table import LINUX, describe, listeners
+from cc.services import vitals
 from cc.services.dashboard import Running, find_dashboard
 from cc.services.stack import BY_NAME, Service, Stack
+from cc.services.vitals import Vitals
 
 PROBE_S = 5.0
+ALL_S = 25.0
+"""The longest that all services at once can take: each in its own thread, its probes one after the other."""
 STATES = {
     "created": "stopped",
     "dead": "fatal",
@@ -41,7 +53,8 @@ STATES = {
 class Health:
     """One service as `status` shows it (CLI.md, "JSON"). `uptime_s` in seconds; None where nothing can be known.
 
-    `rung` is the rung of L10 that answered. A healthy service with a reason is less than its first choice all the same.
+    `rung` is the rung of L10 that answered, `took_ms` the milliseconds until then, `metrics` what the full check told.
+    A healthy service with a reason is less than its first choice all the same.
     """
 
     name: str
@@ -57,6 +70,13 @@ class Health:
     restarts: int | None = None
     rss_bytes: int | None = None
     rung: int = 0
+    took_ms: float = 0.0
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def degraded(self) -> bool:
+        """It answers, and is less than it could be."""
+        return self.health == "degraded" or (self.health == "healthy" and bool(self.reason))
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -65,7 +85,40 @@ class Health:
 def read_health(stack: Stack, name: str) -> Health:
     """The health of one service, by the first rung that answers."""
     service = BY_NAME[name]
-    return _process_health(stack, service) if service.container is None else _container_health(stack, service)
+    began = stack.clock.now()
+    found = _process_health(stack, service) if service.container is None else _container_health(stack, service)
+    return replace(found, took_ms=round(1000 * (stack.clock.now() - began), 1))
+
+
+def read_all(stack: Stack, names: Sequence[str] = tuple(BY_NAME), within: float = ALL_S) -> list[Health]:
+    """The health of these services, asked at the same time; `unknown` for one of which nothing came in so many seconds.
+
+    In threads that do not keep the process from ending: who is interrupted, or out of time, waits for none of them.
+    """
+    found: dict[str, Health | BaseException] = {}
+
+    def look(name: str) -> None:
+        try:
+            found[name] = read_health(stack, name)
+        except Exception as error:  # noqa: BLE001 - the edge of the thread: raised again where it is waited for
+            found[name] = error
+
+    threads = [threading.Thread(target=look, args=(name,), name=f"health-{name}", daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    end = stack.clock.now() + within
+    for thread in threads:
+        thread.join(max(0.0, end - stack.clock.now()))
+    return [_came(found.get(name), name, within) for name in names]
+
+
+def _came(found: Health | BaseException | None, name: str, within: float) -> Health:
+    if isinstance(found, BaseException):
+        raise found
+    if found is not None:
+        return found
+    reason = f"nothing could be known within {within:g} s"
+    return Health(name, BY_NAME[name].kind, "unknown", "unknown", reason, rung=3, took_ms=1000 * within)
 
 
 def _container_health(stack: Stack, service: Service) -> Health:
@@ -73,7 +126,6 @@ def _container_health(stack: Stack, service: Service) -> Health:
     port: int = getattr(stack.settings, service.port)
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "container": name, "port": port, "restarts": 0}
     base["url"] = f"http://127.0.0.1:{port}"
-    ready = f"http://127.0.0.1:{getattr(stack.settings, service.ready_port)}{service.ready}"
     try:
         container = Docker(stack.host()).container(name or "")
     except Failure as failure:
@@ -81,18 +133,19 @@ def _container_health(stack: Stack, service: Service) -> Health:
     if container is None:
         reason = "there is no such container" + _held(stack, port)
         return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
-    if (whose := _stranger(stack, container)) is not None:
+    if (whose := stranger(stack, container)) is not None:
         reason = f"a container called {name} is there and belongs to {whose}" + _held(stack, port)
         return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
     base |= {"pid": container.pid, "uptime_s": _uptime(container), "state": STATES.get(container.state, "unknown")}
     if not container.running:
         return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
-    rung, reason = _answers(ready, container)
+    rung, reason, told = _answers(stack, service, container)
+    base |= {"rss_bytes": _rss(container), "metrics": dict(told.metrics)}
     return Health(**base, health=("healthy", "degraded", "unhealthy")[rung], reason=reason, rung=rung)
 
 
-def _stranger(stack: Stack, container: Container) -> str | None:
-    """Whose it is, None if it is ours: one of the same name says nothing of our service."""
+def stranger(stack: Stack, container: Container) -> str | None:
+    """Whose this container is, None if it is ours: one of the same name says nothing of our service."""
     project, owner = container.labels.get(PROJECT_LABEL), container.labels.get("cc.owner")
     if project != stack.state.project:
         return f"project {project!r}" if project else "somebody else"
@@ -101,17 +154,57 @@ def _stranger(stack: Stack, container: Container) -> str | None:
     return None
 
 
-def _answers(ready: str, container: Container) -> tuple[int, str]:
+def _answers(stack: Stack, service: Service, container: Container) -> tuple[int, str, Vitals]:
     """Rungs 0 to 2 of a running container."""
+    told = Vitals()
     try:
-        answer = http.get(ready, timeout=PROBE_S)
+        told = vitals.FULL[service.name](stack)
+        less = told.less
     except Failure as failure:
-        return 2, failure.message
-    if answer.status != 200:
-        return 2, f"{ready} answers {answer.status}"
+        less = failure.message
+    if less:
+        ping = _ping(stack, service)
+        if isinstance(ping, Failure):
+            return 2, ping.message, told
+        return 1, f"{ping}, but {less}", told
     if container.health == "unhealthy":
-        return 1, f"{ready} answers, but the container's own check says unhealthy"
-    return 0, ""
+        return 1, "it answers, but the container's own check says unhealthy", told
+    return 0, "", told
+
+
+def _ping(stack: Stack, service: Service) -> str | Failure:
+    """What answers below the full check, in words; or why nothing does."""
+    if service.name == "collector":  # its own check has failed, so whether it takes telemetry at all
+        return _answers_http(f"http://127.0.0.1:{stack.settings.otlp_http_port}/", "its OTLP port")
+    url = f"http://127.0.0.1:{getattr(stack.settings, service.ready_port)}{service.ready}"
+    try:
+        answer = http.get(url, timeout=PROBE_S)
+    except Failure as failure:
+        return failure
+    return f"{service.ready} answers" if answer.status == 200 else Failure(f"{url} answers {answer.status}")
+
+
+def _answers_http(url: str, what: str) -> str | Failure:
+    """`what` answers HTTP, with whatever status; or why it does not."""
+    try:
+        answer = http.get(url, timeout=PROBE_S)
+    except Failure as failure:
+        return failure
+    return f"{what} answers ({answer.status})"
+
+
+def _rss(container: Container) -> int | None:
+    """Bytes of memory of its first process; None where that is another machine's (Docker in a virtual machine)."""
+    try:
+        if not LINUX or container.pid is None:
+            return None
+        with open(f"/proc/{container.pid}/cgroup", encoding="ascii", errors="replace") as file:
+            if container.id not in file.read():
+                return None
+    except OSError:
+        return None
+    told = describe(container.pid)
+    return None if told is None else told.rss_bytes
 
 
 def _held(stack: Stack, number: int) -> str:
@@ -141,10 +234,20 @@ def _process_health(stack: Stack, service: Service) -> Health:
     base |= {"pid": found.identity.pid, "port": found.port, "url": found.url}
     if told is not None:
         base |= {"uptime_s": round(told.uptime_s, 1), "rss_bytes": told.rss_bytes}
-    trouble = found.answers(stack.state.owner)
-    if trouble:
-        return Health(**base, state="running", health="unhealthy", reason=trouble, rung=2)
-    return Health(**base, state="running", health="healthy", reason=_less(stack, found))
+    try:
+        full = vitals.dashboard(found, stack.state.owner)
+    except Failure as failure:
+        rung, reason = _still_answers(found, failure)
+        return Health(**base, state="running", health=("degraded", "unhealthy")[rung - 1], reason=reason, rung=rung)
+    return Health(**base, state="running", health="healthy", reason=_less(stack, found), metrics=dict(full.metrics))
+
+
+def _still_answers(found: Running, failure: Failure) -> tuple[int, str]:
+    """Rungs 1 and 2 of a dashboard whose /healthz failed. A stranger on its port is no answer of its own."""
+    if not any(owner.pid == found.identity.pid for owner in listeners(found.port)):
+        return 2, failure.message
+    ping = _answers_http(f"{found.base}/ping", found.url)  # a page that is not there: none that reads data
+    return (2, failure.message) if isinstance(ping, Failure) else (1, f"{ping}, but {failure.message}")
 
 
 def _less(stack: Stack, found: Running) -> str:

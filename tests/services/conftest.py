@@ -106,11 +106,13 @@ Says = Callable[[str], "tuple[int, bytes]"]
 
 
 @contextmanager
-def web(port: int, says: Says) -> Iterator[None]:
-    """A stranger's HTTP server: `says` gives status and body for a path."""
+def web(port: int, says: Says, heard: list[tuple[str | None, str | None]] | None = None) -> Iterator[None]:
+    """A stranger's HTTP server: `says` gives status and body for a path. `heard`: user and password of each request."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if heard is not None:
+                heard.append((self.headers["X-ClickHouse-User"], self.headers["X-ClickHouse-Key"]))
             status, body = says(self.path)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from cc import __version__
 from cc.engine.step import Judged, run_action
 from cc.errors import Failure
 from cc.resources.process_stop import find_ours
-from cc.resources.process_table import Identity
+from cc.resources.process_table import Identity, identify
+from cc.services import health
 from cc.services.dashboard import NAME, SERVICE, VERB, Running, find_dashboard
 from cc.services.health import read_health
 from tests.integration.box import eventually, held
@@ -139,6 +141,59 @@ def test_nobody_there_is_said_in_the_systems_words(yard: Yard) -> None:
 )  # fmt: skip
 def test_where_a_person_finds_it(host: str, url: str) -> None:
     assert Running(Identity(1, 1), host, 8110, "gunicorn", {}).url == url
+
+
+def test_its_full_check_tells_workers_and_memory(yard: Yard) -> None:
+    ensure(yard)
+    eventually(lambda: read_health(yard.stack, "dashboard").metrics["workers"] == 4)
+    found = read_health(yard.stack, "dashboard")
+    assert (found.health, found.rung, found.metrics["server"], found.metrics["version"]) == (
+        "healthy", 0, "gunicorn", __version__,
+    )  # fmt: skip
+    assert found.rss_bytes is not None
+    assert found.metrics["rss_bytes"] > found.rss_bytes > 0
+    stop(yard)
+
+
+SICK: dict[str, tuple[int, bytes]] = {**STRANGERS, "not found": (404, b"")}
+
+
+@pytest.mark.parametrize("answer", SICK)
+def test_one_whose_check_fails_and_that_answers_http_is_degraded(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    own = identify(os.getpid())
+    assert own is not None
+    found = Running(own, "127.0.0.1", yard.ports[0], "gunicorn", {})
+    monkeypatch.setattr(health, "find_dashboard", lambda host: found)
+    with web(yard.ports[0], lambda path: SICK[answer]):
+        told = read_health(yard.stack, "dashboard")
+    assert (told.state, told.health, told.rung) == ("running", "degraded", 1)
+    assert f"answers ({SICK[answer][0]}), but what answers" in told.reason
+
+
+def test_one_whose_port_a_stranger_answers_on_is_unhealthy(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = identify(os.getppid())
+    assert other is not None
+    found = Running(other, "127.0.0.1", yard.ports[0], "gunicorn", {})
+    monkeypatch.setattr(health, "find_dashboard", lambda host: found)
+    with web(yard.ports[0], lambda path: STRANGERS["json"]):
+        told = read_health(yard.stack, "dashboard")
+    assert (told.state, told.health, told.rung) == ("running", "unhealthy", 2)
+
+
+def test_one_that_is_there_and_silent_is_unhealthy(yard: Yard) -> None:
+    ensure(yard)
+    master = running(yard).identity
+    everyone = find_ours(yard.stack.state.owner, NAME)
+    for each in everyone:
+        os.kill(each.pid, signal.SIGSTOP)
+    told = read_health(yard.stack, "dashboard")
+    for each in everyone:
+        os.kill(each.pid, signal.SIGCONT)
+    assert (told.state, told.health, told.rung, told.pid) == ("running", "unhealthy", 2, master.pid)
+    assert "did not answer within" in told.reason
+    stop(yard)
 
 
 def test_a_stranger_on_the_port_is_named_lives_on_and_another_port_is_found(yard: Yard) -> None:
