@@ -97,7 +97,8 @@ class NamedOutcome:
 class Recap:
     """A whole run. `stopped` is why it ended early ("SIGINT", "deadline"...), None when it ran to its end.
 
-    `fallbacks` holds those of the steps and those taken around them (a stale lock, a lost password).
+    `fallbacks` holds those of the steps and those taken around them (a stale lock, a lost password). `by_hand` is what
+    is to be typed where everything else has failed: lines for a shell.
     """
 
     command: str
@@ -107,6 +108,7 @@ class Recap:
     duration_s: float = 0.0
     stopped: str | None = None
     planned: bool = field(default=False)
+    by_hand: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -137,6 +139,7 @@ class Recap:
             "steps": [step.as_dict() for step in self.steps],
             "fallbacks": [fallback.as_dict() for fallback in self.fallbacks],
             "warnings": list(self.warnings),
+            "by_hand": list(self.by_hand),
             "stopped": self.stopped,
         }
 

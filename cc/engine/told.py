@@ -53,6 +53,7 @@ def recap(told: Mapping[str, Any]) -> Recap:
             warnings=tuple(told["warnings"]),
             duration_s=told["duration_s"],
             stopped=told["stopped"],
+            by_hand=tuple(told["by_hand"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Failure(f"the supervisor answered with no recap: {error!r}", code="bad_answer") from error

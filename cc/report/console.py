@@ -115,6 +115,10 @@ class Console:
                 )
         for warning in recap.warnings:
             self._paragraph(f"  {'warning':9}", one_line(warning))
+        if recap.by_hand:
+            self._paragraph(f"  {'by hand':9}", "type this, or paste it into a shell:")
+            for line in recap.by_hand:  # never broken: a part of it would be another command
+                self._write(f"    {printable(line)}")
 
     def _trouble(self, step: NamedOutcome) -> None:
         word = "failed" if step.outcome.status is Status.FAILED else "degraded"

@@ -2,6 +2,9 @@
 
     playbook file -> parsed and checked -> the project is ours -> lock -> runner -> Recap
 
+A playbook of the stack's own that is of no use is done without (L1 rung 2: one_by_one); if that fails too, the recap
+says what to type (rung 3).
+
 What an operation needs to know comes in; what happened goes to the listeners and into the Recap. Prints nothing.
 """
 
@@ -13,20 +16,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cc.engine.events import Listener, Waiting
-from cc.engine.outcome import Fallback, Recap
+from cc.engine.outcome import Fallback, Recap, Status
 from cc.engine.plan import planned
 from cc.engine.playbook import parse, select
 from cc.engine.runner import Runner, Step
-from cc.engine.spec import Playbook, StepSpec
+from cc.engine.spec import Playbook
 from cc.engine.step import Context
 from cc.engine.waiting import QUIET_S
-from cc.errors import ConfigError, Failure, LockHeldError, RunDeadlineError
+from cc.errors import ConfigError, Failure, Interrupted, LockHeldError, RunDeadlineError
 from cc.resources import verbs
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Docker
 from cc.resources.host import Verb
 from cc.resources.state import OperationLock, take_lock
-from cc.services import dashboard, leftovers, secret
+from cc.services import dashboard, leftovers, one_by_one, secret
+from cc.services.by_hand import to_start
 from cc.services.selection import left_out
 from cc.services.stack import BY_NAME, Stack
 from cc.services.undo import standing, undo
@@ -34,6 +38,7 @@ from cc.services.undo import standing, undo
 PLAYBOOKS = ("up", "down", "restart")
 LARGEST_PLAYBOOK = 1024 * 1024 + 1
 BEFORE = "before the run"
+CONTROL = "control path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +81,18 @@ class Orchestrator:
         the state directory is of no use.
         """
         started = self._stack.clock.now()
-        steps = self._steps(operation)
-        self._stack.state.ensure()
+        steps, fallbacks = self._steps(operation)
         if operation.command in PLAYBOOKS:
             self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
-        lock = self._lock(operation, self._context().until(_left(operation.timeout, started, self._stack.clock.now())))
+        context = self._context().until(_left(operation.timeout, started, self._stack.clock.now()))
+        lock, unlocked = self._lock(operation, context)
         try:
-            fallbacks = self._after_a_killed_run(lock.interrupted)
+            fallbacks = [*fallbacks, *unlocked, *self._after_a_killed_run(lock.interrupted if lock else None)]
             left = _left(operation.timeout, started, self._stack.clock.now())
             return self._carry_out(operation, steps, fallbacks, left)
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     def _carry_out(
         self, operation: Operation, steps: Sequence[Step], fallbacks: Sequence[Fallback], left: float | None
@@ -94,13 +100,32 @@ class Orchestrator:
         host = self._stack.host()
         before = standing(host) if operation.command == "up" else None
         recap = self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
+        recap = self._say_what_to_type(operation, recap)
         if before is None or recap.stopped in (None, "deadline"):  # out of time, less is better than nothing
             return recap
         return replace(recap, warnings=(*recap.warnings, *undo(host, before, self._context())))
 
-    def _lock(self, operation: Operation, context: Context) -> OperationLock:
+    def _say_what_to_type(self, operation: Operation, recap: Recap) -> Recap:
+        """L1 rung 3: rung 2 has failed as well."""
+        failed = {step.name for step in recap.steps if step.outcome.status is Status.FAILED}
+        last = any((told.what, told.rung) == (CONTROL, 2) for told in recap.fallbacks)
+        if not (failed and last) or operation.command == "down":  # what a `down` leaves is told by its own ladder, L5
+            return recap
+        names = ", ".join(sorted(failed))
+        told = Fallback(CONTROL, 3, f"{names}: nothing could start it by itself; what to type is below")
+        lines = to_start(self._stack, failed or operation.services)
+        return replace(recap, fallbacks=(*recap.fallbacks, told), by_hand=lines)
+
+    def _lock(self, operation: Operation, context: Context) -> tuple[OperationLock | None, list[Fallback]]:
+        """The operation lock. A `down` goes on without one where the state directory, which is there, can't hold it:
+        what runs has to be ended all the same."""
         try:
-            return take_lock(self._stack.state, operation.command, context, timeout=operation.lock_timeout)
+            return take_lock(self._stack.state, operation.command, context, timeout=operation.lock_timeout), []
+        except (ConfigError, Failure) as error:
+            gone = isinstance(error, Interrupted) or not os.path.isdir(self._stack.state.path)
+            if operation.command != "down" or gone:
+                raise
+            return None, [Fallback("operation lock", 1, f"going on without it: {error.message}")]
         except LockHeldError as held:
             if context.deadline is None or context.clock.now() < context.deadline:
                 raise
@@ -114,13 +139,14 @@ class Orchestrator:
         """
         if operation.command in PLAYBOOKS:
             self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
+        found, fallbacks = self._steps(operation)
         steps = [
             replace(step, left_out=step.left_out or "known after the run")
             if step.name == "leftovers"
             else planned(step)
-            for step in self._steps(operation)
+            for step in found
         ]
-        recap = self._runner(operation.timeout).run("plan", steps)
+        recap = self._runner(operation.timeout).run("plan", steps, fallbacks=fallbacks)
         return replace(recap, planned=True)
 
     def _runner(self, deadline_s: float | None) -> Runner:
@@ -152,21 +178,32 @@ class Orchestrator:
         finally:
             timer.cancel()
 
-    def _steps(self, operation: Operation) -> list[Step]:
+    def _steps(self, operation: Operation) -> tuple[list[Step], list[Fallback]]:
+        """The playbook's steps. One of the stack's own that is of no use costs nothing but its ways (L1 rung 2)."""
         known = stack_verbs(self._stack.settings.clickhouse_password)
-        read = self._read(operation, known)
-        own = operation.command in PLAYBOOKS or os.path.dirname(operation.file) == os.path.join(
-            self._stack.root, "playbooks"
-        )
-        base = self._stack.root if own else os.path.dirname(os.path.abspath(operation.file))
-        host = self._stack.host(base, read.vars, wait=operation.wait)
-        return verbs.bind(read, host, known, lambda step: self._left_out(operation, step))
+        try:
+            read = self._read(operation, known)
+            own = operation.command in PLAYBOOKS or os.path.dirname(operation.file) == os.path.join(
+                self._stack.root, "playbooks"
+            )
+            base = self._stack.root if own else os.path.dirname(os.path.abspath(operation.file))
+            host = self._stack.host(base, read.vars, wait=operation.wait)
+            return verbs.bind(read, host, known, lambda step: self._left_out(operation, step.name)), []
+        except ConfigError as error:
+            if operation.command not in PLAYBOOKS:
+                raise
+            why = f"{error}; each service by its own commands, from the program's own table"
+            table = one_by_one.steps(
+                self._stack, operation.command, operation.services, volumes=operation.volumes, wait=operation.wait
+            )
+            steps = [replace(step, left_out=self._left_out(operation, step.name)) for step in table]
+            return steps, [Fallback(CONTROL, 2, why)]
 
     @staticmethod
-    def _left_out(operation: Operation, step: StepSpec) -> str | None:
+    def _left_out(operation: Operation, step: str) -> str | None:
         if operation.command not in PLAYBOOKS:
             return None
-        return left_out(operation.command, step.name, operation.services, docker=operation.docker)
+        return left_out(operation.command, step, operation.services, docker=operation.docker)
 
     def _read(self, operation: Operation, known: Sequence[Verb]) -> Playbook:
         try:

@@ -1,46 +1,60 @@
-"""Who carries an operation out: the control path (LADDERS.md, L1 rungs 0 and 1) and the start of a supervisor (L2).
+"""Who carries an operation out: the control path (LADDERS.md, L1), and the end of a `down` (L5).
 
-    L2  0 a fresh supervisor · 1 one runs already: connect · 2 a stale socket was in its way · 3 without one
     L1  0 the supervisor carries it out · 1 it can't be reached, or went away: the same operation in this process
+        2 and 3 are the orchestrator's: without its playbook, and what to type
+    L5  0 by the supervisor · 1 by this process · 2 whatever carries our mark (the step `leftovers` of both)
+        3 scripts/stop-context-cleaner.sh · 4 what to type
 
-A supervisor of another version or with other settings is replaced; one that holds the place and does not answer is
-ended first, by identity, so that it can't wake up later and bring back what was stopped. Its services live on.
+Both rungs of L1 are one call, `run(operation)`, of two classes.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Protocol
 
 from cc.engine import told
 from cc.engine.events import Listener, RunFinished, StepFinished
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status
 from cc.engine.step import Context
-from cc.engine.waiting import wait_for
-from cc.errors import CcError, Failure, Interrupted
-from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
-from cc.services.orchestrator import Operation, Orchestrator
+from cc.errors import Failure
+from cc.services.by_hand import prove
+from cc.services.orchestrator import CONTROL, Operation, Orchestrator
 from cc.services.stack import BY_NAME, Stack
-from cc.shell import Command
-from cc.supervisor import request, transport
+from cc.supervisor import request
 from cc.supervisor.client import Client
-from cc.supervisor.protocol import Busy
-
-NAME = "supervisor"
-START_S = 10.0
-STOP_S = 5.0
-ANSWER_S = 2.0
+from cc.supervisor.reach import NAME, Reach, Reached, tells_of_silence
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A connection to the supervisor, or why there is none; and the step that tells of it."""
+class Operator(Protocol):
+    """Carries an operation out. Raises what Orchestrator.run raises."""
 
-    client: Client | None
-    step: NamedOutcome | None = None
-    fallbacks: tuple[Fallback, ...] = ()
+    def run(self, operation: Operation) -> Recap: ...
+
+
+class Supervised:
+    """By the supervisor at the other end of a connection; what it tells of goes to the listeners as it happens.
+
+    Raises besides the Failure of a connection that broke, was silent, or told nonsense (`tells_of_silence`).
+    """
+
+    def __init__(self, client: Client, stack: Stack, listeners: Sequence[Listener], directory: str) -> None:
+        self._client, self._stack, self._directory = client, stack, directory
+        self._listeners = tuple(listeners)
+
+    def run(self, operation: Operation) -> Recap:
+        """As Orchestrator.run, elsewhere."""
+
+        def hear(raw: object) -> None:
+            if isinstance(raw, dict) and (event := told.event(raw)) is not None:
+                for listener in self._listeners:
+                    listener(event)
+
+        params = request.pack(operation, self._stack.base_environ, self._directory)
+        answer = self._client.call("run", params, on_event=hear, cancel=self._stack.cancel)
+        recap = told.recap(answer.result)
+        return replace(recap, stopped=self._stack.cancel.requested or recap.stopped)
 
 
 class Control:
@@ -48,211 +62,59 @@ class Control:
 
     def __init__(self, stack: Stack, listeners: Sequence[Listener], direct: Sequence[Listener], directory: str) -> None:
         self._stack = stack
-        self._run = stack.state.run
         self._listeners = tuple(listeners)
         self._direct = tuple(direct)  # and the journal, which a supervisor writes itself
         self._directory = directory
-        self._context = Context(clock=stack.clock, cancel=stack.cancel)
-        self._fingerprint = request.fingerprint(stack.settings, stack.base_environ)
+        self._reach = Reach(stack, directory)
 
     def run(self, operation: Operation, *, supervised: bool) -> Recap:
         """Carry it out. Raises what Orchestrator.run raises."""
+        began = self._stack.clock.now()
         if operation.command == "up":
-            reached = self._start() if supervised else Reached(None, self._left_out())
+            reached = self._reach.start() if supervised else Reached(None, _left_out())
         else:
-            reached = self._connect()
+            reached = self._reach.connect()
         if reached.step is not None:
             self._tell(StepFinished(reached.step.name, reached.step.outcome))
         recap = self._carry_out(operation, reached)
         if reached.step is not None:
             recap = replace(recap, steps=(reached.step, *recap.steps))
         recap = replace(recap, fallbacks=(*reached.fallbacks, *recap.fallbacks))
+        if operation.command == "down" and set(operation.services) == set(BY_NAME):
+            context = Context(clock=self._stack.clock, cancel=self._stack.cancel)
+            left = None if operation.timeout is None else began + operation.timeout - self._stack.clock.now()
+            recap = prove(self._stack, recap, context.until(left), self._direct, volumes=operation.volumes)
         self._tell(RunFinished(recap))
         return recap
 
     def _carry_out(self, operation: Operation, reached: Reached) -> Recap:
         if reached.client is None:
-            return self._directly(operation)
+            return self._this_process().run(operation)
         try:
-            recap = self._by_supervisor(reached.client, operation)
+            recap = Supervised(reached.client, self._stack, self._listeners, self._directory).run(operation)
         except Failure as failure:
-            if not _tells_of_silence(failure) or self._stack.cancel.requested:
+            if not tells_of_silence(failure) or self._stack.cancel.requested:
                 raise
             why = f"supervisor unavailable: {failure.message}; managing services directly"
-            self._end_hung()
-            recap = self._directly(operation)
-            return replace(recap, fallbacks=(Fallback("control path", 1, why), *recap.fallbacks))
+            self._reach.end_hung()
+            recap = self._this_process().run(operation)
+            return replace(recap, fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks))
         if operation.command == "down" and set(operation.services) == set(BY_NAME):
-            return self._shut_down(reached.client, recap)
+            step = self._reach.shut_down(reached.client)
+            self._tell(StepFinished(step.name, step.outcome))
+            return replace(recap, steps=(*recap.steps, step))
         return recap
 
-    def _by_supervisor(self, client: Client, operation: Operation) -> Recap:
-        def hear(raw: object) -> None:
-            if isinstance(raw, dict) and (event := told.event(raw)) is not None:
-                self._tell(event)
-
-        params = request.pack(operation, self._stack.base_environ, self._directory)
-        answer = client.call("run", params, on_event=hear, cancel=self._stack.cancel)
-        recap = told.recap(answer.result)
-        return replace(recap, stopped=self._stack.cancel.requested or recap.stopped)
-
-    def _directly(self, operation: Operation) -> Recap:
-        quiet = [_but_the_end(listener) for listener in self._direct]
-        return Orchestrator(self._stack, quiet).run(operation)
-
-    # -- L2
-
-    def _start(self) -> Reached:
-        """Connect to the supervisor that runs, or start one."""
-        self._stack.state.ensure()
-        fallbacks: list[Fallback] = []
-        try:
-            client = self._client()
-            pid = self._agreed(client, fallbacks)
-        except Failure as failure:
-            if not _tells_of_silence(failure):
-                raise
-            if self._end_hung():
-                fallbacks.append(Fallback(NAME, 2, f"it did not answer and was ended: {failure.message}"))
-            client, pid = None, None
-        if client is not None and pid is not None:
-            outcome = Outcome(Status.OK, f"supervisor running, pid {pid}", rung=1, rung_name="connect")
-            return Reached(client, NamedOutcome(NAME, outcome), (Fallback(NAME, 1, "one runs already"),))
-        try:
-            return self._fresh(fallbacks)
-        except Failure as failure:
-            if isinstance(failure, Interrupted):
-                raise
-            return self._without(failure, fallbacks)
-
-    def _agreed(self, client: Client, fallbacks: list[Fallback]) -> int | None:
-        """Its pid if it is of this version and these settings; else it is asked to go, and None."""
-        told_of = client.call("ping", deadline=ANSWER_S).result
-        if told_of.get("fingerprint") == self._fingerprint:
-            return int(told_of["pid"])
-        client.call("shutdown", deadline=ANSWER_S)
-        client.close()
-        self._await_end()
-        fallbacks.append(Fallback(NAME, 0, "the one that ran had other settings or another version, and was replaced"))
-        return None
-
-    def _fresh(self, fallbacks: list[Fallback]) -> Reached:
-        state = self._stack.state
-        environ = {
-            **self._stack.environ(), OWNER: state.owner, PROCESS: f"{state.owner}/{NAME}",
-            "CC_FINGERPRINT": self._fingerprint,
-        }  # fmt: skip
-        log = os.path.join(state.logs, f"{NAME}.log")
-        began = os.path.getsize(log) if os.path.exists(log) else 0
-        command = Command((sys.executable, "-m", "cc.supervisor"), env=environ, cwd=self._directory)
-        started = self._stack.clock.now()
-        child = self._stack.shell.spawn(command, log=log)
-
-        def look() -> tuple[Client, dict[str, object]] | None:
-            try:
-                client = self._client()
-                return client, dict(client.call("ping", deadline=ANSWER_S).result)
-            except Failure as failure:
-                if not child.alive() and not transport.is_held(self._run):
-                    raise Failure("it ended at once", code="unhealthy", evidence=_tail(log, began)) from failure
-                return None
-
-        found = wait_for(self._context, "the supervisor to answer", look, within=START_S)
-        if found is None:
-            raise Failure(f"it did not answer within {START_S:g} s", code="deadline", evidence=_tail(log, began))
-        client, said = found
-        if said.get("repaired"):
-            fallbacks.append(Fallback(NAME, 2, str(said["repaired"])))
-        ours = said.get("pid") == child.pid
-        reason = f"supervisor {'started' if ours else 'running'}, pid {said.get('pid')}"
-        outcome = Outcome(
-            Status.CHANGED, reason, duration_s=self._stack.clock.now() - started,
-            rung=0 if ours else 1, rung_name="start" if ours else "connect",
-        )  # fmt: skip
-        return Reached(client, NamedOutcome(NAME, outcome), tuple(fallbacks))
-
-    def _without(self, failure: Failure, fallbacks: Sequence[Fallback]) -> Reached:
-        why = f"running without a supervisor: {failure.message}"
-        outcome = Outcome(
-            Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", evidence=failure.evidence,
-            hint="nobody restarts what crashes; `up` tries again",
-        )  # fmt: skip
-        return Reached(None, NamedOutcome(NAME, outcome), (*fallbacks, Fallback(NAME, 3, why)))
-
-    @staticmethod
-    def _left_out() -> NamedOutcome:
-        return NamedOutcome(NAME, Outcome(Status.SKIPPED, "switched off by --no-supervisor", attempts=0))
-
-    # -- connecting and ending
-
-    def _client(self) -> Client:
-        return Client.connect(self._run, self._stack.settings.ipc_tcp, again=(), cancel=self._stack.cancel)
-
-    def _connect(self) -> Reached:
-        """For what is not an `up`: the supervisor if one is there; without one directly, which is no fallback."""
-        try:
-            client = Client.connect(self._run, self._stack.settings.ipc_tcp, cancel=self._stack.cancel)
-            client.call("ping", deadline=ANSWER_S)
-        except Failure as failure:
-            if not _tells_of_silence(failure):
-                raise
-            fallbacks = []
-            if self._end_hung():
-                why = f"supervisor unavailable: {failure.message}; managing services directly"
-                fallbacks.append(Fallback("control path", 1, why))
-            if stale := self._clear_stale():
-                fallbacks.append(Fallback(NAME, 2, stale))
-            return Reached(None, fallbacks=tuple(fallbacks))
-        return Reached(client)
-
-    def _clear_stale(self) -> str | None:
-        from cc.shell import is_alive
-        from cc.supervisor.listener import remove_stale
-
-        try:
-            return remove_stale(self._run, is_alive)
-        except Failure:
-            return None  # a live one, or a stranger's file: left alone
-
-    def _shut_down(self, client: Client, recap: Recap) -> Recap:
-        """After a `down` of everything: the supervisor goes too, and is seen to be gone."""
-        try:
-            client.call("shutdown", deadline=ANSWER_S)
-            client.close()
-        except CcError:
-            pass  # it is ended below, whatever it said
-        self._await_end()
-        left = self._end_hung()
-        why = "" if not left else "it did not end when it was asked to, and was ended"
-        outcome = Outcome(Status.CHANGED, why or "stopped", rung=0, rung_name="shutdown")
-        step = NamedOutcome(NAME, outcome)
-        self._tell(StepFinished(NAME, outcome))
-        return replace(recap, steps=(*recap.steps, step))
-
-    def _await_end(self) -> None:
-        owner = self._stack.state.owner
-        wait_for(
-            replace(self._context), "the supervisor to end", lambda: not find_ours(owner, NAME) or None, within=STOP_S
-        )
-
-    def _end_hung(self) -> bool:
-        """End a supervisor that lives and does not answer. Its services carry marks of their own and stay."""
-        owner = self._stack.state.owner
-        found = find_ours(owner, NAME)
-        for identity in found:
-            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME))
-        return bool(found)
+    def _this_process(self) -> Operator:
+        return Orchestrator(self._stack, [_but_the_end(listener) for listener in self._direct])
 
     def _tell(self, event: object) -> None:
         for listener in self._listeners:
             listener(event)  # type: ignore[arg-type]
 
 
-def _tells_of_silence(failure: Failure) -> bool:
-    """Whether the supervisor is gone, hung, or talks nonsense. One that is busy, or somebody else's, is left alone."""
-    if isinstance(failure, Busy):
-        return False
-    return failure.code in ("connection_refused", "deadline", "bad_answer")
+def _left_out() -> NamedOutcome:
+    return NamedOutcome(NAME, Outcome(Status.SKIPPED, "switched off by --no-supervisor", attempts=0))
 
 
 def _but_the_end(listener: Listener) -> Listener:
@@ -263,12 +125,3 @@ def _but_the_end(listener: Listener) -> Listener:
             listener(event)  # type: ignore[arg-type]
 
     return listen
-
-
-def _tail(log: str, began: int) -> tuple[str, ...]:
-    try:
-        with open(log, encoding="utf-8", errors="replace") as file:
-            file.seek(began)
-            return tuple(file.read()[-4096:].splitlines()[-10:])
-    except OSError:
-        return ()

@@ -1,0 +1,194 @@
+"""Reaching this project's supervisor: connecting, starting one (LADDERS.md, L2), asking it to end, ending it.
+
+    L2  0 a fresh supervisor · 1 one runs already: connect · 2 a stale socket was in its way · 3 without one
+
+A supervisor of another version or with other settings is replaced; one that holds the place and does not answer is
+ended first, by identity, so that it can't wake up later and bring back what was stopped. Its services live on.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Status
+from cc.engine.step import Context
+from cc.engine.waiting import wait_for
+from cc.errors import CcError, Failure, Interrupted
+from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
+from cc.services.stack import Stack
+from cc.shell import Command, is_alive
+from cc.supervisor import request, transport
+from cc.supervisor.client import Client
+from cc.supervisor.listener import remove_stale
+from cc.supervisor.protocol import Busy
+
+NAME = "supervisor"
+START_S = 10.0
+STOP_S = 5.0
+ANSWER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A connection to the supervisor, or why there is none; and the step that tells of it."""
+
+    client: Client | None
+    step: NamedOutcome | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+
+
+class Reach:
+    """The way to the supervisor of one project. `directory`: where the command was typed."""
+
+    def __init__(self, stack: Stack, directory: str) -> None:
+        self._stack = stack
+        self._run = stack.state.run
+        self._directory = directory
+        self._context = Context(clock=stack.clock, cancel=stack.cancel)
+        self._fingerprint = request.fingerprint(stack.settings, stack.base_environ)
+
+    def start(self) -> Reached:
+        """Connect to the supervisor that runs, or start one."""
+        self._stack.state.ensure()
+        fallbacks: list[Fallback] = []
+        try:
+            client = self._client()
+            pid = self._agreed(client, fallbacks)
+        except Failure as failure:
+            if not tells_of_silence(failure):
+                raise
+            if self.end_hung():
+                fallbacks.append(Fallback(NAME, 2, f"it did not answer and was ended: {failure.message}"))
+            client, pid = None, None
+        if client is not None and pid is not None:
+            outcome = Outcome(Status.OK, f"supervisor running, pid {pid}", rung=1, rung_name="connect")
+            return Reached(client, NamedOutcome(NAME, outcome), (Fallback(NAME, 1, "one runs already"),))
+        try:
+            return self._fresh(fallbacks)
+        except Failure as failure:
+            if isinstance(failure, Interrupted):
+                raise
+            return self._without(failure, fallbacks)
+
+    def _agreed(self, client: Client, fallbacks: list[Fallback]) -> int | None:
+        """Its pid if it is of this version and these settings; else it is asked to go, and None."""
+        told_of = client.call("ping", deadline=ANSWER_S).result
+        if told_of.get("fingerprint") == self._fingerprint:
+            return int(told_of["pid"])
+        client.call("shutdown", deadline=ANSWER_S)
+        client.close()
+        self._await_end()
+        fallbacks.append(Fallback(NAME, 0, "the one that ran had other settings or another version, and was replaced"))
+        return None
+
+    def _fresh(self, fallbacks: list[Fallback]) -> Reached:
+        state = self._stack.state
+        environ = {
+            **self._stack.environ(), OWNER: state.owner, PROCESS: f"{state.owner}/{NAME}",
+            "CC_FINGERPRINT": self._fingerprint,
+        }  # fmt: skip
+        log = os.path.join(state.logs, f"{NAME}.log")
+        began = os.path.getsize(log) if os.path.exists(log) else 0
+        command = Command((sys.executable, "-m", "cc.supervisor"), env=environ, cwd=self._directory)
+        started = self._stack.clock.now()
+        child = self._stack.shell.spawn(command, log=log)
+
+        def look() -> tuple[Client, dict[str, object]] | None:
+            try:
+                client = self._client()
+                return client, dict(client.call("ping", deadline=ANSWER_S).result)
+            except Failure as failure:
+                if not child.alive() and not transport.is_held(self._run):
+                    raise Failure("it ended at once", code="unhealthy", evidence=_tail(log, began)) from failure
+                return None
+
+        found = wait_for(self._context, "the supervisor to answer", look, within=START_S)
+        if found is None:
+            raise Failure(f"it did not answer within {START_S:g} s", code="deadline", evidence=_tail(log, began))
+        client, said = found
+        if said.get("repaired"):
+            fallbacks.append(Fallback(NAME, 2, str(said["repaired"])))
+        ours = said.get("pid") == child.pid
+        reason = f"supervisor {'started' if ours else 'running'}, pid {said.get('pid')}"
+        outcome = Outcome(
+            Status.CHANGED, reason, duration_s=self._stack.clock.now() - started,
+            rung=0 if ours else 1, rung_name="start" if ours else "connect",
+        )  # fmt: skip
+        return Reached(client, NamedOutcome(NAME, outcome), tuple(fallbacks))
+
+    def _without(self, failure: Failure, fallbacks: Sequence[Fallback]) -> Reached:
+        why = f"running without a supervisor: {failure.message}"
+        outcome = Outcome(
+            Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", evidence=failure.evidence,
+            hint="nobody restarts what crashes; `up` tries again",
+        )  # fmt: skip
+        return Reached(None, NamedOutcome(NAME, outcome), (*fallbacks, Fallback(NAME, 3, why)))
+
+    def _client(self) -> Client:
+        return Client.connect(self._run, self._stack.settings.ipc_tcp, again=(), cancel=self._stack.cancel)
+
+    def connect(self) -> Reached:
+        """For what is not an `up`: the supervisor if one is there; without one directly, which is no fallback."""
+        try:
+            client = Client.connect(self._run, self._stack.settings.ipc_tcp, cancel=self._stack.cancel)
+            client.call("ping", deadline=ANSWER_S)
+        except Failure as failure:
+            if not tells_of_silence(failure):
+                raise
+            fallbacks = []
+            if self.end_hung():
+                why = f"supervisor unavailable: {failure.message}; managing services directly"
+                fallbacks.append(Fallback("control path", 1, why))
+            if stale := self.clear_stale():
+                fallbacks.append(Fallback(NAME, 2, stale))
+            return Reached(None, fallbacks=tuple(fallbacks))
+        return Reached(client)
+
+    def clear_stale(self) -> str | None:
+        try:
+            return remove_stale(self._run, is_alive)
+        except Failure:
+            return None  # a live one, or a stranger's file: left alone
+
+    def shut_down(self, client: Client) -> NamedOutcome:
+        """Ask it to end, and see it gone: the last step of a `down` of everything."""
+        try:
+            client.call("shutdown", deadline=ANSWER_S)
+            client.close()
+        except CcError:
+            pass  # it is ended below, whatever it said
+        self._await_end()
+        left = self.end_hung()
+        why = "it did not end when it was asked to, and was ended" if left else "stopped"
+        return NamedOutcome(NAME, Outcome(Status.CHANGED, why, rung=0, rung_name="shutdown"))
+
+    def _await_end(self) -> None:
+        owner = self._stack.state.owner
+        wait_for(self._context, "the supervisor to end", lambda: not find_ours(owner, NAME) or None, within=STOP_S)
+
+    def end_hung(self) -> bool:
+        """End a supervisor that lives and does not answer. Its services carry marks of their own and stay."""
+        owner = self._stack.state.owner
+        found = find_ours(owner, NAME)
+        for identity in found:
+            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME))
+        return bool(found)
+
+
+def tells_of_silence(failure: Failure) -> bool:
+    """Whether it is gone, hung, broken, or talks nonsense. One that is busy, or somebody else's, is left alone."""
+    if isinstance(failure, Busy):
+        return False
+    return failure.code in ("connection_refused", "deadline", "bad_answer", "internal_error")
+
+
+def _tail(log: str, began: int) -> tuple[str, ...]:
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            file.seek(began)
+            return tuple(file.read()[-4096:].splitlines()[-10:])
+    except OSError:
+        return ()
