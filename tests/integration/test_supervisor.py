@@ -133,17 +133,6 @@ def test_the_user_may_do_without_one(box: Box) -> None:
     assert box.processes() == []
 
 
-def test_two_ups_at_the_same_instant_make_one_supervisor_and_one_dashboard(box: Box) -> None:
-    for _ in range(4):
-        both = [box.start("up", "--no-docker", "--json") for _ in range(2)]
-        for process in both:
-            process.communicate(timeout=60)
-        assert sorted(process.returncode for process in both) in ([0, 0], [0, 4])
-        assert (len(supervisors(box)), len(masters(box))) == (1, 1)
-        assert box.ask("down").code == 0
-        assert box.processes() == []
-
-
 def test_a_dashboard_whose_master_is_killed_is_back_on_its_port_without_an_orphan(box: Box) -> None:
     box.ask("up", "--no-docker")
     before = box.service("dashboard")
