@@ -70,9 +70,11 @@ class Client:
         self._run = run
         self._tcp = tcp
         self._clock = clock or SystemClock()
-        self._connection: socket.socket | None = connection
+        self._connection: socket.socket | None = None
+        self._poller = select.poll()
         self._inbox = bytearray()
         self._number = 0
+        self._take(connection)
 
     @classmethod
     def connect(
@@ -134,7 +136,7 @@ class Client:
         try:
             connection = self._fresh(first_byte)
             self._number += 1
-            self._send(connection, protocol.request(self._number, method, params or {}, deadline), method)
+            self._send(connection, protocol.request(self._number, method, params or {}, deadline), waiting)
             while True:
                 message = self._next(connection, waiting, cancel)
                 if "result" in message or "error" in message:
@@ -159,24 +161,36 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _take(self, connection: socket.socket) -> socket.socket:
+        """It never blocks, and one poll is made ready for all its waits: both are a good part of a round trip."""
+        connection.setblocking(False)
+        self._poller = select.poll()
+        self._poller.register(connection, select.POLLIN)
+        self._connection = connection
+        return connection
+
     def _fresh(self, timeout: float) -> socket.socket:
         """A connection that the server has not closed: it does so after 5 s without a request."""
-        if self._connection is not None and _is_readable(self._connection, 0.0):
+        if self._connection is not None and self._poller.poll(0):
             self.close()
-        if self._connection is None:
-            self._connection = _connect(self._run, self._tcp, self.via, timeout)
-        self._connection.settimeout(timeout)
-        return self._connection
+        return self._connection or self._take(_connect(self._run, self._tcp, self.via, timeout))
 
-    def _send(self, connection: socket.socket, line: bytes, method: str) -> None:
+    def _send(self, connection: socket.socket, line: bytes, waiting: _Waiting) -> None:
         try:
-            connection.sendall(line)
+            try:
+                sent = connection.send(line)
+            except BlockingIOError:
+                sent = 0
+            if sent < len(line):
+                connection.settimeout(waiting.first_byte)
+                connection.sendall(line[sent:])
+                connection.setblocking(False)
         except TimeoutError as error:
-            raise Failure(f"the supervisor does not take the request {method}", code="deadline") from error
+            raise Failure(f"the supervisor does not take the request {waiting.method}", code="deadline") from error
         except OSError as error:
             # It may have said why before it closed (too many connections).
-            if not _is_readable(connection, 0.0):
-                raise _gone(method, error) from error
+            if not self._poller.poll(0):
+                raise _gone(waiting.method, error) from error
 
     def _next(self, connection: socket.socket, waiting: _Waiting, cancel: Cancel | None) -> protocol.Message:
         """The next message that is about this call."""
@@ -199,12 +213,14 @@ class Client:
         while True:
             reason = waiting.why_stop(cancel)
             if reason is not None:
-                self._send(connection, protocol.said(self._number, "cancel", reason), waiting.method)
-            if _is_readable(connection, waiting.left(), cancel if waiting.stopping is None else None):
+                self._send(connection, protocol.said(self._number, "cancel", reason), waiting)
+            if self._is_readable(connection, waiting.left(), cancel if waiting.stopping is None else None):
                 break
             waiting.refuse_silence()  # only once there is nothing to read: it may be we who were stopped (Ctrl-Z)
         try:
             read = connection.recv(CHUNK)
+        except BlockingIOError:
+            return
         except OSError as error:
             raise _gone(waiting.method, error) from error
         if not read:
@@ -212,10 +228,19 @@ class Client:
         waiting.heard()
         self._inbox += read
 
+    def _is_readable(self, connection: socket.socket, seconds: float, cancel: Cancel | None) -> bool:
+        """Whether there is something to read; False once the time is over or the cancel is requested."""
+        if cancel is None:
+            return bool(self._poller.poll(seconds * 1000))
+        both = select.poll()
+        both.register(connection, select.POLLIN)
+        both.register(cancel, select.POLLIN)
+        return any(descriptor == connection.fileno() for descriptor, _ in both.poll(seconds * 1000))
+
     def _answered(self, message: protocol.Message, waiting: _Waiting) -> Answer:
         if "error" in message:
             error = protocol.to_error(message["error"])
-            if waiting.stopping == "deadline":
+            if waiting.passed():
                 error = Failure(
                     waiting.too_late, code="deadline", hint=error.hint, evidence=(error.message, *error.evidence)
                 )
@@ -231,6 +256,7 @@ class _Waiting:
 
     def __init__(self, clock: Clock, method: str, first_byte: float, silence: float, deadline: float | None) -> None:
         self.method = method
+        self.first_byte = first_byte
         self.stopping: str | None = None
         self.too_late = f"the supervisor did not finish {method} within {deadline} s"
         self._clock = clock
@@ -244,6 +270,11 @@ class _Waiting:
         now, end = self._clock.now(), self._end
         quiet = self._quiet_since + self._allowed
         return max(0.0, (quiet if end is None else min(quiet, end)) - now)
+
+    def passed(self) -> bool:
+        """Whether the deadline has; the supervisor keeps it too, and may have stopped before it was asked to."""
+        late = self._end is not None and self._clock.now() >= self._end
+        return self.stopping == "deadline" or (self.stopping is None and late)
 
     def heard(self) -> None:
         self._quiet_since = self._clock.now()
@@ -280,16 +311,6 @@ def _connect(run: str, tcp: transport.Address | None, via: str, timeout: float) 
     if via == "tcp" and tcp is not None:
         return transport.connect_tcp(run, tcp, timeout)
     return transport.connect_unix(run, timeout)
-
-
-def _is_readable(connection: socket.socket, seconds: float, cancel: Cancel | None = None) -> bool:
-    """Whether there is something to read; False once the time is over or the cancel is requested."""
-    poller = select.poll()
-    poller.register(connection, select.POLLIN)
-    if cancel is not None:
-        poller.register(cancel, select.POLLIN)
-    ready = poller.poll(seconds * 1000)
-    return any(descriptor == connection.fileno() for descriptor, _ in ready)
 
 
 def _gone(method: str, error: OSError | None) -> Failure:

@@ -17,10 +17,11 @@ import math
 import os
 import queue
 import select
+import selectors
 import sys
 import threading
 import traceback
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -155,16 +156,17 @@ class Watchdog:
         self._outbox: deque[Callable[[], None]] = deque()
         self._agenda: list[tuple[float, int, _Entry]] = []  # a heap; what is out of date in it is passed over
         self._number = count()
-        self._waiting: deque[_Entry] = deque()  # restarts that are due
+        self._waiting: OrderedDict[_Entry, None] = OrderedDict()  # restarts that are due, a set in order
         self._restarting: _Entry | None = None
         self._paused = 0
-        self._exits: dict[int, ProcessExit] = {}
+        self._ends = selectors.DefaultSelector()  # ProcessExits: poll(2) costs by how many are awaited, this does not
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
         self._closed = False
         self._poller = select.poll()
         self._poller.register(self._woken, select.POLLIN)
         self._poller.register(cancel.fileno(), select.POLLIN)
+        self._poller.register(self._ends.fileno(), select.POLLIN)
         self._entries = {each.name: _Entry(states.adopted(each)) for each in services}
         for entry in self._entries.values():
             self._look_at(entry, clock.now())
@@ -260,8 +262,9 @@ class Watchdog:
                 self._closed = True
                 for crew in self._crews:
                     crew.dismiss()
-                for told in self._exits.values():
-                    told.close()
+                for each in self._ends.get_map().values():
+                    each.data[0].close()
+                self._ends.close()
                 os.close(self._woken)
                 os.close(self._wake)
 
@@ -286,8 +289,8 @@ class Watchdog:
         watched = entry.watched
         if self._entries.get(watched.name) is not entry:
             return
-        if watched.due is not None and watched.due <= now and not entry.unseen and entry not in self._waiting:
-            self._waiting.append(entry)
+        if watched.due is not None and watched.due <= now and not entry.unseen:
+            self._waiting.setdefault(entry)
         idle = not entry.looking and watched.state not in (State.STARTING, State.STOPPED)
         if idle and entry.next_look <= now:
             entry.looking = True
@@ -332,7 +335,7 @@ class Watchdog:
 
     def _begin_restart(self) -> None:
         while self._waiting and self._restarting is None and not self._paused:
-            entry = self._waiting.popleft()
+            entry, _ = self._waiting.popitem(last=False)
             if self._entries.get(entry.watched.name) is not entry or entry.unseen:
                 continue
             decision = states.decide(entry.watched, None, self._clock.now())
@@ -357,7 +360,8 @@ class Watchdog:
         entry.watched = after
         if after.due is not None and after.due != before.due:
             self._remind(entry, after.due)
-        if (before.state, before.reason) != (after.state, after.reason) or result or decision.alert:
+        told = (before.state, before.reason, before.tries) != (after.state, after.reason, after.tries)
+        if told or result or decision.alert:
             self._tell(before, decision, result)
 
     def _tell(self, before: Watched, decision: Decision, result: RestartResult | None = None) -> None:
@@ -377,22 +381,20 @@ class Watchdog:
         except (OSError, AttributeError):
             entry.exit = None  # ended already, or it is not to be had here: then looking has to do
         else:
-            self._exits[entry.exit.fileno()] = entry.exit
-            self._poller.register(entry.exit, select.POLLIN)
+            self._ends.register(entry.exit.fileno(), selectors.EVENT_READ, (entry.exit, entry.watched.name))
 
     def _let_go(self, told: ProcessExit) -> None:
-        self._poller.unregister(told)
-        del self._exits[told.fileno()]
+        self._ends.unregister(told.fileno())
         told.close()
 
     def _heard(self, descriptor: int) -> None:
         if descriptor == self._woken:
             os.read(self._woken, 65536)
-        elif (told := self._exits.get(descriptor)) is not None:
-            how = told.reap()
+        for ready, _ in self._ends.select(0) if descriptor == self._ends.fileno() else ():
+            told, name = ready.data
+            how, pid = told.reap(), told.pid
             self._let_go(told)
-            for entry in self._entries.values():
-                if entry.exit is told:
-                    entry.exit, entry.ended, entry.ended_pid, entry.ended_at = None, how, told.pid, self._clock.now()
-                    entry.turn += 1
-                    self._look_at(entry, entry.ended_at)
+            if (entry := self._entries.get(name)) is not None and entry.exit is told:
+                entry.exit, entry.ended, entry.ended_pid, entry.ended_at = None, how, pid, self._clock.now()
+                entry.turn += 1
+                self._look_at(entry, entry.ended_at)
