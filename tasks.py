@@ -118,6 +118,53 @@ def status(options: Options, watch=False):  # type: ignore[no-untyped-def]
 
 @command(
     help={
+        **SERVICE,
+        "json": "one JSON document: each service with its rung, took_ms, metrics and reason",
+        "strict": "exit 3 when a service is degraded (without it 0; 1 when one is unhealthy or unknown)",
+    }
+)
+def health(options: Options, service=None):  # type: ignore[no-untyped-def]
+    """Ask each service for its health now: which check answered, how fast, its metrics. Exit 1 unless all answer."""
+    from cc.operations import health as operate
+
+    perform("health", options, lambda session: operate(session, service), reads=True)
+
+
+@command(
+    positional=["service"],
+    help={
+        "service": "clickhouse, collector, dashboard or supervisor",
+        "lines": "how many of the last lines (default 100; 0: none)",
+        "follow": "go on with what comes, also when the file is rotated or the container started again; Ctrl-C ends it",
+        "json": 'a JSON object a line: {"service", "stream", "line"}; stream is stdout, stderr, or log for a process',
+    },
+)
+def logs(options: Options, service, lines="100", follow=False):  # type: ignore[no-untyped-def]
+    """What a service wrote, container or process."""
+    from cc.operations import logs as operate
+
+    perform("logs", options, lambda session: operate(session, service, lines=lines, follow=follow), reads=True)
+
+
+@command(
+    help={
+        "lines": "how many of the last entries (default 50, with --since all; 0: none)",
+        "since": "only entries from then on: 10m, 2h, 7d, or a time such as 2026-01-31T14:00",
+        "service": "only these: clickhouse, collector, dashboard, supervisor (separated by commas)",
+        "follow": "go on with what happens; Ctrl-C ends it",
+        "json": "JSON lines, as they are in the journal",
+    }
+)
+def events(options: Options, lines=None, since=None, service=None, follow=False):  # type: ignore[no-untyped-def]
+    """What happened: runs, steps, fallbacks, restarts, alerts."""
+    from cc.operations import events as operate
+
+    asked = {"lines": lines, "since": since, "service": service, "follow": follow}
+    perform("events", options, lambda session: operate(session, **asked), reads=True)
+
+
+@command(
+    help={
         "by": "day, week, month, model, project or session",
         "since": "first day: 2026-01-31, or 7d",
         "until": "last day",

@@ -95,10 +95,11 @@ class Session:
             yield lambda event: journal(event.as_dict())
 
 
-Body = Callable[[Session], "Answer | Recap"]
+Body = Callable[[Session], "Answer | Recap | None"]
+"""None: what it had to say is said (feed.py)."""
 
 
-class _LostError(Exception):
+class LostError(Exception):
     """What should have gone to stdout could not be written. `code` is what the process ends with all the same."""
 
     def __init__(self, error: OSError, code: int = 1) -> None:
@@ -117,7 +118,7 @@ def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> 
     code = 1
     try:
         code = _perform(name, options, body, console, lost, reads=reads)
-    except _LostError as raised:
+    except LostError as raised:
         code, lost["stdout"] = raised.code, raised.error
     if console.lost is not None and people is sys.stdout:
         lost["stdout"] = console.lost
@@ -130,7 +131,7 @@ def refuse(error: CcError, *, json: bool) -> NoReturn:
     _fill_closed_streams()
     try:
         code, lost = _print_error(error, Options(json=json)), {}
-    except _LostError as raised:
+    except LostError as raised:
         code, lost = raised.code, {"stdout": raised.error}
     end(code, lost)
 
@@ -172,8 +173,9 @@ def _perform(
             came = body(session)
         if isinstance(came, Recap):
             return _print_recap(came, session)
-        print_answer(came, options)
-        return came.exit_code
+        if came is not None:
+            print_answer(came, options)
+        return 0 if came is None else came.exit_code
     except KeyboardInterrupt:
         return _print_error(InterruptedRunError("interrupted", exit_code=SIGNALS["SIGINT"]), options)
     except Interrupted as error:  # before there was a runner that would say so: while another run was waited for
@@ -181,7 +183,7 @@ def _perform(
         return _print_error(InterruptedRunError(error.message, exit_code=code), options)
     except CcError as error:
         return _print_error(error, options)
-    except _LostError:
+    except LostError:
         raise
     except Exception as error:  # noqa: BLE001 - the outermost edge of the process: a bug of ours has no traceback for users
         return _print_error(_bug(error), options)
@@ -232,21 +234,22 @@ def print_answer(answer: Answer, options: Options) -> None:
         _print_json(answer.document)
     elif answer.text:
         encoding = sys.stdout.encoding or "utf-8"
-        _print((answer.text + "\n").encode(encoding, "replace"))
+        write_out((answer.text + "\n").encode(encoding, "replace"))
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
     text = jsonlib.dumps(document, ensure_ascii=False, indent=None if not sys.stdout.isatty() else 2)
-    _print(text.encode("utf-8", "replace") + b"\n")
+    write_out(text.encode("utf-8", "replace") + b"\n")
 
 
-def _print(data: bytes) -> None:
+def write_out(data: bytes) -> None:
+    """Write to stdout, at once. Raises LostError."""
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
     except OSError as error:
-        raise _LostError(error) from error
+        raise LostError(error) from error
 
 
 def _complain(text: str) -> None:
@@ -266,8 +269,8 @@ def _print_error(error: CcError, options: Options) -> int:
     if options.json:
         try:
             _print_json({"error": error.as_dict()})
-        except _LostError as lost:
-            raise _LostError(lost.error, error.exit_code) from lost
+        except LostError as lost:
+            raise LostError(lost.error, error.exit_code) from lost
     return error.exit_code
 
 

@@ -6,13 +6,14 @@ May import everything below tasks.py; each imports what it needs when it is call
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cc.command_line import Answer, Session
 from cc.engine.outcome import Recap
 from cc.errors import UsageError
-from cc.services.stack import Stack, chosen, stack_for
+from cc.services.stack import Stack, chosen, refuse_unknown, stack_for
 
 STATUS_S = 15.0
 
@@ -221,3 +222,72 @@ def dashboard(session: Session, port: str | None) -> Answer:
     with listener:
         session.console.say(f"dashboard on http://localhost:{number}, Ctrl-C ends it")
         return Answer({}, "", serve(listener, host, number))
+
+
+def health(session: Session, service: str | None) -> Answer:
+    """The health ladder of each service once, looked at from here, all at the same time."""
+    from cc.report.console import wants_colour
+    from cc.report.health import health_code, health_document, health_text
+    from cc.services.health import read_all
+
+    found = read_all(stack_of(session), chosen(service))
+    colour = wants_colour(sys.stdout, os.environ, refused=session.options.no_color)
+    text = "" if session.options.json else health_text(found, colour=colour, width=session.console.width)
+    return Answer(health_document(found), text, health_code(found, strict=session.options.strict))
+
+
+def logs(session: Session, service: str, *, lines: str, follow: bool) -> None:
+    """What a service wrote: its last lines, and with `follow` those to come."""
+    import json
+
+    from cc.feed import Feed
+    from cc.report.printable import CONTROLS, one_line
+    from cc.services.logs import LOGGED, tell_log
+
+    refuse_unknown(service, LOGGED, "SERVICE")
+    feed, count = Feed(session), _count(lines)
+
+    def tell(stream: str, line: str) -> None:
+        if session.options.json:
+            told = {"service": service, "stream": stream, "line": line}
+            feed.line(json.dumps(told, ensure_ascii=bool(CONTROLS.search(line))))
+        else:
+            feed.line(one_line(line))
+
+    with feed.until_unread():
+        tell_log(stack_of(session), service, count, tell, feed.aside, follow=follow)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise UsageError(f"--lines must be a number of lines, 0 or more, not {text!r}", field="--lines")
+    return int(text)
+
+
+EVENT_LINES = 50
+
+
+def events(session: Session, *, lines: str | None, since: str | None, service: str | None, follow: bool) -> None:
+    """The journal: what happened, and with `follow` what happens from now on."""
+    from cc.feed import Feed
+    from cc.report.console import wants_colour
+    from cc.report.events import line
+    from cc.resources.journal import Entry
+    from cc.services.history import Wanted, tell_history
+    from cc.services.logs import LOGGED
+
+    wanted = Wanted.asked(since, None if service is None else chosen(service, LOGGED))
+    count = EVENT_LINES if since is None else None
+    count = count if lines is None else _count(lines)
+    feed = Feed(session)
+    colour = wants_colour(sys.stdout, os.environ, refused=session.options.no_color)
+
+    def tell(entry: Entry) -> None:
+        when = entry.time
+        if session.options.json:
+            feed.line(entry.line)
+        else:
+            feed.line(line(entry.told, None if when is None else when.astimezone(), colour=colour))
+
+    with feed.until_unread():
+        tell_history(stack_of(session), wanted, count, tell, feed.aside, follow=follow)

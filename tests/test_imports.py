@@ -25,7 +25,9 @@ MAY = {
     "report": LEAVES | {"engine", "shell", "resources", "services", "usage", "dashboard"},
     "command_line": LEAVES | {"engine", "report"},
     "operations": LEAVES
-    | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report", "command_line"},
+    | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report"}
+    | {"command_line", "feed"},
+    "feed": {"errors", "command_line"},
     "program": LEAVES | {"services"},
 }
 ONE_IMPORTER = {

@@ -28,7 +28,7 @@ def status_document(
 def status_text(document: dict[str, Any]) -> str:
     """The same for people."""
     rows = [
-        (each["name"], each["state"], each["health"], _age(each["uptime_s"]), each["url"] or "-", each["pid"] or "-")
+        (each["name"], each["state"], each["health"], age(each["uptime_s"]), each["url"] or "-", each["pid"] or "-")
         for each in document["services"]
     ]
     lines = [table(("service", "state", "health", "up", "where", "pid"), rows, right=(3, 5))]
@@ -45,7 +45,8 @@ def status_text(document: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _age(seconds: float | None) -> str:
+def age(seconds: float | None) -> str:
+    """How long something has been so: `2.5 h`."""
     if seconds is None:
         return "-"
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):

@@ -38,23 +38,29 @@ SERVICES: tuple[Service, ...] = (
 BY_NAME: Mapping[str, Service] = {service.name: service for service in SERVICES}
 
 
-def chosen(words: str | None) -> tuple[str, ...]:
+def chosen(words: str | None, known: Iterable[str] = tuple(BY_NAME)) -> tuple[str, ...]:
     """The services that `--service A,B` names, all of them for None. Raises UsageError for an unknown one."""
+    known = tuple(known)
     if words is None:
-        return tuple(BY_NAME)
+        return known
     names = tuple(word.strip() for word in words.split(",") if word.strip())
     for name in names or ("",):
-        if name not in BY_NAME:
-            import difflib
-
-            near = difflib.get_close_matches(name, BY_NAME, 1)
-            known = "services are " + ", ".join(BY_NAME)
-            raise UsageError(
-                f"there is no service {name!r}",
-                field="--service",
-                hint=f"did you mean {near[0]!r}? {known}" if near else known,
-            )
+        refuse_unknown(name, known, "--service")
     return names
+
+
+def refuse_unknown(name: str, known: Iterable[str], field: str) -> None:
+    """Raise UsageError, with the nearest that there is, unless the service is one of these."""
+    known = tuple(known)
+    if name in known:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(name, known, 1)
+    there = "services are " + ", ".join(known)
+    raise UsageError(
+        f"there is no service {name!r}", field=field, hint=f"did you mean {near[0]!r}? {there}" if near else there
+    )
 
 
 def stack_root() -> str:
