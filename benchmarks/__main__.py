@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import ipc, runs, seam, stack, venv
+from benchmarks import ipc, runs, seam, services, stack, supervised, venv
 from benchmarks.measure import Figure, NotMeasured, not_measured
 from cc.report.table import table
 
@@ -24,8 +24,12 @@ BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
     "status-standing": (stack.status_standing, "the same with the whole stack up (Docker)"),
     "up-standing": (stack.up_standing, "invoke up on a standing stack, against docker compose up -d (Docker)"),
     "up-cold": (stack.up_cold, "invoke up from nothing, against docker compose up -d --wait (Docker)"),
+    "down": (stack.down, "invoke down of the whole stack, against docker compose down (Docker)"),
+    "supervisor": (supervised.supervisor, "what the supervisor takes with the whole stack up, idle (Docker)"),
+    "recovery": (supervised.recovery, "from the death of a service until it is well again (Docker)"),
+    "services-1000": (services.services, "a thousand services in registry and watchdog, against a hundred"),
     "ipc": (ipc.ipc, "a question to the supervisor and its answer"),
-    "ipc-supervisord": (ipc.ipc_supervisord, "the same, against supervisord's XML-RPC"),
+    "ipc-supervisord": (ipc.ipc_supervisord, "the same, against supervisord's answer to supervisorctl status"),
     "ipc-idle": (ipc.ipc_idle, "what answering costs while nobody asks"),
     "venv": (venv.venv, "the size of a virtual environment with the runtime dependencies"),
 }

@@ -1,9 +1,13 @@
 """What a question to the supervisor costs.
 
 ipc               a `ping` over the Unix socket, there and back, on a connection that stands: the median of single calls
-ipc-supervisord   the same against supervisord's `supervisor.getState` over its own Unix socket, by its own client; they
-                  take turns of 20 calls. And, without a target, three services' status (a method with a thread of its
-                  own) against `getAllProcessInfo` of three programs, which is the call of `supervisorctl status`.
+ipc-supervisord   the same against what `supervisorctl status` asks supervisord, `supervisor.getAllProcessInfo` of three
+                  programs, over its own Unix socket by its own client, on a connection that stands too (supervisorctl
+                  has asked for the version on it). They take turns of 20 calls. Without a target, like against like:
+                  -empty   `ping` against `getState`: two that have nothing to tell
+                  -status  three services' status (a method with a thread of its own) against `getAllProcessInfo`
+                  -run     as a command does it, with a connection of its own each time: connect and `status`, against
+                           connect, `getVersion` and `getAllProcessInfo`
                   supervisord is installed for this, into a directory that is removed again
 ipc-idle          how much processor a server takes that nobody asks anything, and how much memory it holds: the IPC
                   alone, in a Python of its own (Linux)
@@ -11,7 +15,6 @@ ipc-idle          how much processor a server takes that nobody asks anything, a
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -23,7 +26,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 from benchmarks.box import ROOT
-from benchmarks.measure import Figure, NotMeasured, seconds
+from benchmarks.measure import Figure, NotMeasured, processor_s, resident_mb, seconds
 from cc.supervisor.client import Client
 
 PING_S = 0.0003
@@ -44,7 +47,8 @@ service = {
     "name": "dashboard", "kind": "process", "state": "running", "health": "healthy", "reason": "it answers", "pid": 1,
     "container": None, "port": 8110, "url": "http://localhost:8110", "uptime_s": 1.5, "restarts": 0, "rss_bytes": 1,
 }
-methods = {"ping": lambda params, call: {}, "status": lambda params, call: {"services": [service] * 3}}
+pong = {"version": "1.2.3", "fingerprint": "0" * 64, "pid": os.getpid(), "project": "cc-benchmark", "repaired": None}
+methods = {"ping": lambda params, call: pong, "status": lambda params, call: {"services": [service] * 3}}
 listener = listen_unix(sys.argv[1], owner=owner, alive=is_alive)
 server = Server([listener], methods, quick={"ping"})
 server.start()
@@ -68,20 +72,28 @@ command=sleep 1000
 [program:three]
 command=sleep 1000
 """
-# For each line on stdin: so many calls, and how many seconds each took.
+# For each line on stdin, "TIMES anew|kept METHOD ...": so often these methods, and how many seconds each time took.
 THEIR_CLIENT = """
 import sys, time, xmlrpc.client
 from supervisor.xmlrpc import SupervisorTransport
-transport = SupervisorTransport("", "", serverurl="unix://" + sys.argv[1])
-ask = getattr(xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor, sys.argv[2])
+def connect():
+    transport = SupervisorTransport("", "", serverurl="unix://" + sys.argv[1])
+    return transport, xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+kept = connect()
 for line in sys.stdin:
+    times, how, *methods = line.split()
     took = []
-    for _ in range(int(line)):
+    for _ in range(int(times)):
         began = time.perf_counter()
-        ask()
+        transport, supervisor = kept if how == "kept" else connect()
+        for method in methods:
+            getattr(supervisor, method)()
+        if how == "anew":
+            transport.close()
         took.append(time.perf_counter() - began)
     print(*took, flush=True)
 """
+Turn = Callable[..., list[float]]
 
 
 def ipc(runs: int = 5000) -> Iterator[Figure]:
@@ -94,32 +106,43 @@ def ipc(runs: int = 5000) -> Iterator[Figure]:
 
 
 def ipc_supervisord(runs: int = 1000) -> Iterator[Figure]:
-    yield _against("ipc-supervisord", "getState", "ping", runs, 1 / FASTER)
-    yield _against("ipc-supervisord-status", "getAllProcessInfo", "status", runs, None)
+    with _serving() as (run, _), Client.connect(run) as client, _supervisord() as theirs:
 
+        def anew() -> None:
+            with Client.connect(run) as another:
+                another.call("status")
 
-def _against(name: str, theirs: str, ours: str, runs: int, limit: float | None) -> Figure:
-    took: tuple[list[float], list[float]] = [], []
-    with _serving() as (run, _), Client.connect(run) as client, _supervisord(theirs) as their_turn:
-        for turn in range(runs // TURN + 2):
-            both = [seconds(lambda: client.call(ours)) for _ in range(TURN)], their_turn()
-            if turn:  # the first counts for nothing: caches
-                took[0].extend(both[0])
-                took[1].extend(both[1])
-    one, other = (median(each) for each in took)
-    said = f"{ours} {one * 1000:.3f} ms, supervisord's {theirs} {other * 1000:.2f} ms: {other / one:.1f} x faster"
-    data = {"ours_s": one, "supervisord_s": other}
-    target = "-" if limit is None else f">= {FASTER} x faster"
-    return Figure(name, one / other, "x", said, limit, target, len(took[0]), data)
+        pairs: dict[str, tuple[Callable[[], object], tuple[str, ...]]] = {
+            "": (lambda: client.call("ping"), ("kept", "getAllProcessInfo")),
+            "-empty": (lambda: client.call("ping"), ("kept", "getState")),
+            "-status": (lambda: client.call("status"), ("kept", "getAllProcessInfo")),
+            "-run": (anew, ("anew", "getVersion", "getAllProcessInfo")),
+        }
+        took: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in pairs}
+        for number in range(-(-runs // TURN) + 1):
+            for name, (call, methods) in pairs.items():
+                both = [seconds(call) for _ in range(TURN)], theirs(*methods)
+                if number:  # the first counts for nothing: caches
+                    took[name][0].extend(both[0])
+                    took[name][1].extend(both[1])
+    words = {"": "ping", "-empty": "ping", "-status": "status", "-run": "connect and status"}
+    for name, (ours, others) in took.items():
+        one, other = median(ours), median(others)
+        asked = " and ".join(pairs[name][1][1:])
+        faster = f"{other / one:.1f} x faster"
+        said = f"{words[name]} {one * 1000:.3f} ms, supervisord's {asked} {other * 1000:.2f} ms: {faster}"
+        limit, target = (None, "-") if name else (1 / FASTER, f">= {FASTER} x faster")
+        data = {"ours_s": one, "supervisord_s": other}
+        yield Figure(f"ipc-supervisord{name}", one / other, "x", said, limit, target, len(ours), data)
 
 
 def ipc_idle(runs: int = 1) -> Iterator[Figure]:
     """`runs` says nothing here: it is watched for 20 seconds."""
     with _serving() as (_, pid):
-        before, began = _processor_s(pid), time.monotonic()
+        before, began = processor_s(pid), time.monotonic()
         time.sleep(IDLE_S)
-        percent = 100 * (_processor_s(pid) - before) / (time.monotonic() - began)
-        memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        percent = 100 * (processor_s(pid) - before) / (time.monotonic() - began)
+        memory = resident_mb(pid)
     said = f"{percent:.3f} % of a processor, {memory:.0f} MB resident"
     yield Figure("ipc-idle", percent, "%", said, IDLE_PERCENT, f"<= {IDLE_PERCENT} %", 1, {"resident_mb": memory})
 
@@ -140,7 +163,7 @@ def _serving() -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def _supervisord(method: str) -> Iterator[Callable[[], list[float]]]:
+def _supervisord() -> Iterator[Turn]:
     """A supervisord that supervises three programs; a turn of calls to it, in seconds each. Raises NotMeasured."""
     home = Path(tempfile.mkdtemp(prefix="ccbench-"))
     started: list[subprocess.Popen[str]] = []
@@ -155,9 +178,9 @@ def _supervisord(method: str) -> Iterator[Callable[[], list[float]]]:
             if time.monotonic() > until or started[0].poll() is not None:
                 raise NotMeasured("supervisord did not start")
             time.sleep(0.05)
-        client = [python, "-c", THEIR_CLIENT, str(home / "s.sock"), method]
+        client = [python, "-c", THEIR_CLIENT, str(home / "s.sock")]
         started.append(subprocess.Popen(client, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
-        yield lambda: _turn(started[1])
+        yield lambda *words: _turn(started[1], *words)
     finally:
         for one in reversed(started):
             one.terminate()  # supervisord takes its programs along
@@ -165,10 +188,10 @@ def _supervisord(method: str) -> Iterator[Callable[[], list[float]]]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _turn(client: subprocess.Popen[str]) -> list[float]:
+def _turn(client: subprocess.Popen[str], *words: str) -> list[float]:
     if client.stdin is None or client.stdout is None:
         raise NotMeasured("supervisord's client has no pipes")
-    client.stdin.write(f"{TURN}\n")
+    client.stdin.write(f"{TURN} {' '.join(words)}\n")
     client.stdin.flush()
     return [float(word) for word in client.stdout.readline().split()]
 
@@ -183,12 +206,3 @@ def _install(home: Path) -> str:
     if done.returncode:
         raise NotMeasured(f"pip install supervisor: {done.stderr.strip()[-200:]}")
     return python
-
-
-def _processor_s(pid: int) -> float:
-    """Time on a processor so far, all threads together. Raises NotMeasured where there is no /proc."""
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-    except OSError as error:
-        raise NotMeasured(f"no /proc/PID/schedstat: {error.strerror}") from error

@@ -7,6 +7,8 @@ up-standing       `invoke up` on a standing stack, which changes nothing, agains
 up-cold           `invoke up` from nothing against `docker compose up -d --wait` from nothing, of the same stack; the
                   first also starts the dashboard and waits until the collector answers too. Taking it down again is
                   not measured. No target yet (Docker)
+down              `invoke down` of the whole stack, against `docker compose down` of the same one with the same grace,
+                  after a cold start by each in turns. The first also ends the dashboard and the supervisor (Docker)
 
 `docker compose` gets the environment that `invoke up` gives it, or else it would make other containers.
 """
@@ -29,6 +31,9 @@ from cc.shell import ScriptedShell
 STATUS = 1.5
 STATUS_MORE_S = 0.1
 STANDING = 2.0
+DOWN = 1.2
+DOWN_MORE_S = 0.3
+GRACE = "10"  # seconds, as in playbooks/down.yml
 
 
 def status(runs: int = 15) -> Iterator[Figure]:
@@ -91,6 +96,39 @@ def up_cold(runs: int = 3) -> Iterator[Figure]:
     up, compose = (median(each) for each in took.values())
     said = f"{up:.2f} s, compose up -d --wait {compose:.2f} s: {up / compose:.2f} x"
     yield Figure("up-cold", up / compose, "x", said, n=runs, data={"up_s": up, "compose_s": compose})
+
+
+def down(runs: int = 5) -> Iterator[Figure]:
+    took: dict[str, list[float]] = {"down": [], "compose": []}
+    parts: list[dict[str, float]] = []
+    events = "events.jsonl"
+    with boxed() as box:
+        box.use_docker()
+        for number in range(runs + 1):
+            box.invoke("up")
+            environ = _compose_environment(box)
+            path = box.dir / f"{number}-{events}"
+            ours = seconds(partial(box.invoke, "down", "--events", str(path)))
+            box.run("docker", "compose", "up", "-d", "--wait", env=environ)
+            theirs = seconds(partial(box.run, "docker", "compose", "down", "--timeout", GRACE, env=environ))
+            if number:  # the first counts for nothing: caches
+                took["down"].append(ours)
+                took["compose"].append(theirs)
+                parts.append(_parts(path, ours))
+    own, compose = (median(each) for each in took.values())
+    where = {name: median(each[name] for each in parts) for name in parts[0]}
+    limit = DOWN * compose + DOWN_MORE_S
+    said = f"{own:.2f} s ({', '.join(f'{name} {value:.2f}' for name, value in where.items())}), compose {compose:.2f} s"
+    target = f"<= {DOWN} x + {DOWN_MORE_S:g} s = {limit:.2f} s"
+    data = {"down_s": own, "compose_s": compose, "parts_s": where}
+    yield Figure("down", own, "s", f"{said}: {own / compose:.2f} x", limit, target, runs, data)
+
+
+def _parts(events: Path, whole: float) -> dict[str, float]:
+    """Seconds of each step, by its own word, and of all that is in none: Python, Invoke, the supervisor's end."""
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    parts: dict[str, float] = {each["step"]: each["duration_s"] for each in told if each["event"] == "step_finished"}
+    return parts | {"else": whole - sum(parts.values())}
 
 
 def _compose_environment(box: Box) -> dict[str, str]:
