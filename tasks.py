@@ -224,6 +224,14 @@ def env(options: Options):  # type: ignore[no-untyped-def]
     perform("env", options, operate, reads=True)
 
 
+@command(help={"kind": "systemd or launchd (default: what this machine has)"})
+def unit(options: Options, kind=None):  # type: ignore[no-untyped-def]
+    """Print a unit that lets systemd or launchd start the supervisor."""
+    from cc.operations import unit as operate
+
+    perform("unit", options, lambda session: operate(session, kind), reads=True)
+
+
 @command(help={"port": "where to listen (default: the first of CC_DASHBOARD_PORTS)"})
 def dashboard(options: Options, port=None):  # type: ignore[no-untyped-def]
     """Serve the dashboard in the foreground."""

@@ -203,6 +203,22 @@ def env(session: Session) -> Answer:
     return Answer({"env": variables}, text)
 
 
+def unit(session: Session, kind: str | None) -> Answer:
+    """The file that lets the machine's own init start the supervisor, and how to install it; nothing is installed."""
+    from cc.supervisor.unit import KINDS
+    from cc.supervisor.unit import unit as make
+
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"--kind must be one of {', '.join(KINDS)}, not {kind!r}", field="--kind")
+    made = make(session.settings, os.environ, os.getcwd(), kind)
+    hint = "\n".join(
+        ("to install it:", f"  context-cleaner unit > {made.path}", *(f"  {line}" for line in made.commands))
+    )
+    if sys.stdout.isatty() and not session.options.json:
+        sys.stderr.write(hint + "\n")
+    return Answer(made.as_dict(), made.text.rstrip("\n"))
+
+
 def dashboard(session: Session, port: str | None) -> Answer:
     """Serve the dashboard from this process until it is interrupted."""
     from cc.dashboard.__main__ import listen, serve

@@ -64,6 +64,7 @@ class Health:
     reason: str = ""
     pid: int | None = None
     container: str | None = None
+    container_id: str | None = None
     port: int | None = None
     url: str | None = None
     uptime_s: float | None = None
@@ -136,7 +137,12 @@ def _container_health(stack: Stack, service: Service) -> Health:
     if (whose := stranger(stack, container)) is not None:
         reason = f"a container called {name} is there and belongs to {whose}" + _held(stack, port)
         return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
-    base |= {"pid": container.pid, "uptime_s": _uptime(container), "state": STATES.get(container.state, "unknown")}
+    base |= {
+        "container_id": container.id,
+        "pid": container.pid,
+        "uptime_s": _uptime(container),
+        "state": STATES.get(container.state, "unknown"),
+    }
     if not container.running:
         return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
     rung, reason, told = _answers(stack, service, container)

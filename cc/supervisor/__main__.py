@@ -1,4 +1,4 @@
-"""`python -m cc.supervisor`: the daemon in the foreground. control.py starts it detached."""
+"""`python -m cc.supervisor`: the daemon in the foreground. Started detached by reach.py, or by init as it is."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import sys
 from typing import TextIO
 
 from cc.errors import CcError
+from cc.resources.process_stop import OWNER, PROCESS
+from cc.resources.state import StateDir, open_regular
+from cc.settings import load
 from cc.supervisor.daemon import Daemon
 from cc.supervisor.listener import AlreadyServed
+from cc.supervisor.reach import NAME
+from cc.supervisor.request import FINGERPRINT, fingerprint
 
 
 class ForgivingLog:
@@ -30,10 +35,29 @@ class ForgivingLog:
             pass  # it is tried again with the next line
 
 
+def _as_started_by_us() -> None:
+    """If init or a person started this process: write where `logs supervisor` looks, unless somebody watches, and
+    become a process that is known as ours: others read the environment that exec was given. Raises CcError.
+    """
+    settings = load(os.environ)
+    state = StateDir(settings.home, settings.project)
+    marks = {OWNER: state.owner, PROCESS: f"{state.owner}/{NAME}"}
+    if all(os.environ.get(name) == value for name, value in marks.items()):
+        return
+    state.ensure()
+    if not os.isatty(2):
+        log = open_regular(os.path.join(state.logs, f"{NAME}.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for number in (1, 2):
+            os.dup2(log, number)
+    environ = {**os.environ, **marks, FINGERPRINT: fingerprint(settings, os.environ)}
+    os.execve(sys.executable, [sys.executable, "-m", "cc.supervisor"], environ)  # noqa: S606 - no shell between
+
+
 def main() -> int:
     """Serve until asked to end."""
     sys.stderr = ForgivingLog(sys.stderr)
     try:
+        _as_started_by_us()
         return Daemon(os.environ, os.getcwd()).serve()
     except AlreadyServed as served:
         sys.stderr.write(f"{served.message}\n")

@@ -5,8 +5,9 @@
     status    the services' health now, and what the watchdog made of it
     shutdown  ends the process; the services live on
 
-Started detached by control.py, in a session of its own. Signal handlers only ask for the end. If it is killed, the
-services live on, and the next one finds them by their marks and labels: nothing has to be handed over.
+Started detached by reach.py, in a session of its own, or by systemd or launchd (unit.py). Signal handlers only ask for
+the end. If it is killed, the services live on, and the next one finds them by their marks and labels: nothing has to be
+handed over.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from cc import __version__
-from cc.clock import Cancel, SystemClock
+from cc.clock import Cancel, SystemClock, wall_time
 from cc.engine.events import Event, Note
 from cc.engine.outcome import Fallback, Recap, Status
 from cc.errors import CcError, Failure, LockHeldError
@@ -37,7 +38,9 @@ from cc.shell import is_alive, start_time
 from cc.supervisor import request
 from cc.supervisor.connection import Call
 from cc.supervisor.listener import listen_tcp, listen_unix
+from cc.supervisor.orphans import Orphans, become_subreaper
 from cc.supervisor.registry import Registry
+from cc.supervisor.rotation import rotate
 from cc.supervisor.server import Listener, Server
 from cc.supervisor.states import Change, Observation, RestartResult, State, Watched
 from cc.supervisor.transport import Owner
@@ -45,19 +48,19 @@ from cc.supervisor.watchdog import Watchdog, observed
 
 EVENTS_AGAIN_S = 5.0
 CLEAN_UP_S = 60.0
+TIDY_S = 10.0
 
 
 class Daemon:
     """One supervisor of one project."""
 
     def __init__(self, environ: Mapping[str, str], directory: str) -> None:
-        self._environ = dict(environ)
-        self._fingerprint = environ.get("CC_FINGERPRINT", "")
+        self._fingerprint = environ.get(request.FINGERPRINT, "")
         self._settings = load(environ, directory)
         self._clock = SystemClock()
         self._stop = Cancel()
         self._started = self._clock.now()
-        self._stack = stack_for(self._settings, self._environ, clock=self._clock, cancel=self._stop)
+        self._stack = stack_for(self._settings, dict(environ), clock=self._clock, cancel=self._stop)
         self._state = self._stack.state
         self._state.ensure()
         self._journal = Journal(self._state.journal)
@@ -65,8 +68,10 @@ class Daemon:
         self._restarting = False
         self._idle = threading.Condition()
         self._registry = Registry(self._state.path, tell=self._heed_registry)
+        self._noted: dict[str, tuple[object, ...]] = {}
+        self._untidy = ""
         known = [
-            Watched(record.name, record.state, reason=record.reason)
+            Watched(record.name, record.state, record.tries, record.restarted_at, reason=record.reason)
             for record in self._registry.services()
             if record.desired == "running" and record.name in BY_NAME
         ]
@@ -88,12 +93,15 @@ class Daemon:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         methods = {"ping": self._ping, "run": self._run, "status": self._status, "shutdown": self._shutdown}
         server = Server(listeners, methods, quick={"ping"}, clock=self._clock, log=_log, on_lost=self._stop.request)
+        become_subreaper()
         self._watchdog.start()
-        self._adopt()
-        threading.Thread(target=self._hear_docker, name="docker-events", daemon=True).start()
+        for work in (self._adopt, self._hear_docker):  # Docker may keep silent: who asks us does not wait for it
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
         server.start()
-        while not self._stop.wait(3600.0):
-            pass
+        orphans = Orphans()
+        while not self._stop.wait(TIDY_S):
+            orphans.reap(self._clock.now())
+            self._rotate()
         server.close()
         self._watchdog.join(5.0)
         self._registry.close()
@@ -102,9 +110,22 @@ class Daemon:
     def _adopt(self) -> None:
         """What runs already, and is not in the registry, is watched from now on, as it is."""
         for name in BY_NAME:
-            record = self._registry.service(name)
-            if record is None and read_health(self._stack, name).state == State.RUNNING.value:
-                self._watchdog.arm(name, ready=False)
+            if self._registry.service(name) is not None:
+                continue
+            runs = read_health(self._fresh(), name).state == State.RUNNING.value
+            if runs and self._registry.service(name) is None:
+                self._want(name, ready=False)
+                self._tell(Note(name, "found running and unknown to the registry: watched from now on"))
+
+    def _rotate(self) -> None:
+        """A disk that refuses is told of once: the log itself may be what can't be written."""
+        try:
+            rotate(self._state.logs)
+            self._untidy = ""
+        except OSError as error:
+            if self._untidy != (said := f"cannot rotate the logs in {self._state.logs}: {error.strerror}"):
+                self._untidy = said
+                _log(said)
 
     # -- methods
 
@@ -133,8 +154,15 @@ class Daemon:
                 for name in stopped:
                     self._want(name, ready=False)
                 raise
+            self._take_over(environ)
             self._arm(operation, recap)
         return recap.as_dict(0)
+
+    def _take_over(self, environ: Mapping[str, str]) -> None:
+        """What is restarted from now on finds its programs where the last command found them."""
+        if any(self._stack.base_environ.get(name) != value for name, value in environ.items()):
+            together = {**self._stack.base_environ, **environ}
+            self._stack = stack_for(self._settings, together, clock=self._clock, cancel=self._stop)
 
     @contextmanager
     def _operating(self, call: Call) -> Iterator[None]:
@@ -172,10 +200,13 @@ class Daemon:
             reached = step.outcome.status in (Status.OK, Status.CHANGED)
             if step.name in wanted(operation.command, operation.services) and reached:
                 self._want(step.name, ready=True)
+                less = (step.outcome.rung, step.outcome.reason) if step.outcome.degraded else (None, "")
+                self._registry.change(step.name, degraded_rung=less[0], degraded_reason=less[1])
 
     def _want(self, name: str, *, ready: bool) -> None:
         self._watchdog.arm(name, ready=ready)
-        self._registry.change(name, desired="running", state=State.RUNNING if ready else State.UNKNOWN, reason="")
+        state = State.RUNNING if ready else State.UNKNOWN
+        self._registry.change(name, desired="running", state=state, reason="", tries=0, restarted_at=())
         self._registry.clear_alert(name)
 
     def _forget(self, operation: Operation) -> list[str]:
@@ -219,7 +250,21 @@ class Daemon:
         return replace(self._stack, memo={})
 
     def _observe(self, name: str) -> Observation:
-        return observed(read_health(self._fresh(), name))
+        health = read_health(self._fresh(), name)
+        self._note(health)
+        return observed(health)
+
+    def _note(self, health: Health) -> None:
+        """Which process or container it is, in the registry, whenever it is another one."""
+        which = (health.pid, health.container_id, health.port)
+        if health.pid is None or self._noted.get(health.name) == which:
+            return
+        self._noted[health.name] = which
+        since = None if health.uptime_s is None else round(wall_time() - health.uptime_s, 1)
+        self._registry.change(
+            health.name, kind=health.kind, pid=health.pid, start_time=start_time(health.pid),
+            container=health.container_id, port=health.port, started_at=since,
+        )  # fmt: skip
 
     def _restart(self, name: str) -> RestartResult:
         """The ladder of the start, under the operation lock, for this one service; not while an operation runs."""
@@ -250,10 +295,14 @@ class Daemon:
         if change.restart is not None:
             record = self._registry.service(name)
             restarts = {"restarts": (record.restarts if record is not None else 0) + 1}
-        self._registry.change(name, state=change.watched.state, reason=change.watched.reason, **restarts)
+        watched = change.watched
+        self._registry.change(
+            name, state=watched.state, reason=watched.reason, tries=watched.tries,
+            restarted_at=watched.restarted_at, **restarts,
+        )  # fmt: skip
         if change.alert is not None:
             self._registry.alert(name, change.alert)
-        elif change.watched.state is State.RUNNING:
+        elif watched.state is State.RUNNING:
             self._registry.clear_alert(name)
 
     def _heed_registry(self, told: Failure | Fallback) -> None:

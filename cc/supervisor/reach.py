@@ -88,7 +88,7 @@ class Reach:
         state = self._stack.state
         environ = {
             **self._stack.environ(), OWNER: state.owner, PROCESS: f"{state.owner}/{NAME}",
-            "CC_FINGERPRINT": self._fingerprint,
+            request.FINGERPRINT: self._fingerprint,
         }  # fmt: skip
         log = os.path.join(state.logs, f"{NAME}.log")
         began = os.path.getsize(log) if os.path.exists(log) else 0
@@ -174,7 +174,7 @@ class Reach:
         owner = self._stack.state.owner
         found = find_ours(owner, NAME)
         for identity in found:
-            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME))
+            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME), alone=True)
         return bool(found)
 
 

@@ -3,7 +3,8 @@
     {"operation": {...}, "environ": {...}, "directory": "/where/it/was/typed"}
 
 The environment goes along because it is the caller's PATH and DOCKER_HOST that an operation means, not those of the
-shell from which the supervisor happened to be started.
+shell from which the supervisor happened to be started. A supervisor takes over that of the last `up`; only what says
+which stack is meant, and which Docker, makes it another supervisor.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from typing import Any
 from cc import __version__
 from cc.errors import Failure
 from cc.services.orchestrator import Operation
-from cc.settings import Settings
+from cc.services.stack import stack_root
+from cc.settings import NAMES, Settings
 
 CARRIED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "NO_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "XDG_CONFIG_HOME")
 PREFIXES = ("CC_", "DOCKER_", "COMPOSE_", "CLAUDE_", "PYTHON", "VIRTUAL_ENV")
-NEVER = ("CC_SEAM", "CC_PROCESS", "CC_OWNER")
+DECISIVE = ("CC_", "DOCKER_", "COMPOSE_", "CLAUDE_")
+FINGERPRINT = "CC_FINGERPRINT"  # in a supervisor's environment: what it was started with
+NEVER = ("CC_SEAM", "CC_PROCESS", "CC_OWNER", FINGERPRINT)
 
 
 def carried(environ: Mapping[str, str]) -> dict[str, str]:
@@ -34,9 +38,13 @@ def carried(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def fingerprint(settings: Settings, environ: Mapping[str, str]) -> str:
-    """Two supervisors with the same one would do the same: version, settings, and the environment that is carried."""
+    """Two supervisors with the same one would do the same: version, playbooks, settings, and where Docker is."""
     told = {known.name: getattr(settings, known.name) for known in fields(settings) if known.name != "origin"}
-    text = json.dumps([__version__, told, carried(environ)], sort_keys=True, default=list)
+    read = {"CC_HOME", *(variable for variable, _ in NAMES.values())}  # these are in the settings, wherever they stood
+    decisive = {
+        name: value for name, value in carried(environ).items() if name.startswith(DECISIVE) and name not in read
+    }
+    text = json.dumps([__version__, stack_root(), told, decisive], sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -141,6 +141,7 @@ class ServiceRecord:
     """One service. `started_at` in seconds since 1970, for showing. `start_time` as cc.shell.identity reads it.
 
     `desired` is running or stopped: what was last asked for. `boot_id` is that of the boot in which it was written.
+    `tries` and `restarted_at` are the watchdog's (Watched), in seconds of that boot's clock.
     `degraded_rung` and `degraded_reason`: what it is less than its first choice in, None and "" if in nothing.
     """
 
@@ -158,6 +159,8 @@ class ServiceRecord:
     reason: str = ""
     degraded_rung: int | None = None
     degraded_reason: str = ""
+    tries: int = 0
+    restarted_at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +217,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Told to `on_change`: another state, another reason, or a restart that ended (`restart`)."""
+    """Told to `on_change`: another state, reason or count of tries, or a restart that ended (`restart`)."""
 
     before: State
     watched: Watched
@@ -270,9 +273,13 @@ def told_of(before: Watched, decision: Decision, result: RestartResult | None, n
 
 
 def adopted(watched: Watched) -> Watched:
-    """As a new watchdog begins with what an earlier one wrote down: what it claimed alive has to be seen first."""
-    calm = watched.state in (State.FATAL, State.STOPPED)
-    return Watched(watched.name, watched.state if calm else State.UNKNOWN, reason=watched.reason)
+    """As a new watchdog begins with what an earlier one wrote down: what it claimed alive has to be seen first.
+
+    What was counted goes on counting: a supervisor that is killed over and over must not restart for ever.
+    """
+    state = watched.state if watched.state in (State.FATAL, State.STOPPED) else State.UNKNOWN
+    known = Watched(watched.name, state, tries=watched.tries, restarted_at=watched.restarted_at)
+    return replace(known, reason=watched.reason)
 
 
 def armed(watched: Watched, *, ready: bool, reason: str = "") -> Watched:

@@ -261,3 +261,21 @@ def test_one_that_leads_no_group_is_stopped_without_its_group(host: Host, contex
         stop_group(found, grace=RETURNED, context=context)
         reaper.join()
     assert child.returncode == -signal.SIGTERM
+
+
+def test_one_that_is_stopped_alone_leaves_its_children_be(host: Host, context: Context, eventually: Eventually) -> None:
+    parent = subprocess.Popen(
+        ["sh", "-c", "sleep 600 & echo $!; exec sleep 600"], start_new_session=True, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    child = identify(int(parent.stdout.readline()))
+    found = identify(parent.pid)
+    assert child is not None
+    assert found is not None
+    os.kill(parent.pid, signal.SIGSTOP)
+    try:
+        assert stop_group(found, grace=0.3, context=context, alone=True).count == 1
+        parent.wait(10)
+        assert is_alive(child)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
