@@ -11,27 +11,29 @@ that it was lost. Typed commands pass, and the first result counts. The result o
 change says nothing about what is now, and is passed over: of a hundred calls that fail together, one opens it.
 
 Time. `now` is in seconds since the machine started (what `time.monotonic` gives on Linux, macOS and Windows), so that
-it can be compared between the commands of one boot and no change of the wall clock touches it. `boot_id` is any text
-that is new after each start of the machine; the caller reads it. A state of another boot, or one from the future, is
-open since an unknown time: the next caller is the probe. HALF_OPEN is kept as OPEN: a probe ends with its process.
-Two commands that keep their state side by side may both be the probe; that costs one call, never a wrong answer.
+it can be compared between the commands of one boot and no change of the wall clock touches it: by it the processes that
+share a breaker know which result is older than the last change. `boot_id` is any text that is new after each start of
+the machine; the caller reads it. A state of another boot, or one from the future, is open since an unknown time: the
+next caller is the probe.
+
+Pure, and not for several threads: whoever shares one sees to it that one caller at a time has it, and that what changed
+is kept (cc.resources.breakers).
 """
 
 from __future__ import annotations
 
 import enum
 import math
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cc.errors import Failure, Interrupted
+from cc.errors import Failure
 
 THRESHOLD = 5
 COOLDOWN_S = 60.0
 FOR_EVER_S = 1e12  # no machine has been up for so long; also keeps infinity and NaN out
+AHEAD_S = 1.0  # who waits for a lock may be so late with its own time; what is further ahead is of another clock
 
 
 class State(str, enum.Enum):
@@ -44,14 +46,14 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """A call that was let in, to be handed back with its result. `probe`: the one that decides in HALF_OPEN."""
+    """A call that was let in at that time, to be handed back with its result. `probe`: it decides in HALF_OPEN."""
 
-    epoch: int
+    at: float
     probe: bool
 
 
 class Breaker:
-    """One for each thing that may be out of reach; `what` is its name in messages. Any number of threads may use it.
+    """One for each thing that may be out of reach; `what` is its name in messages.
 
     `kept` is what `as_dict` gave, perhaps to an earlier command; one that makes no sense is taken as CLOSED, as a lost
     file may cost time and nothing else.
@@ -67,16 +69,16 @@ class Breaker:
         cooldown_s: float = COOLDOWN_S,
     ) -> None:
         self.what = what
+        self.reason = ""
+        """Of the last failure."""
         self._boot_id = boot_id
         self._threshold = threshold
         self._cooldown = cooldown_s
-        self._lock = threading.Lock()
         self._state = State.CLOSED
         self._failures = 0
         self._opened_at: float | None = None  # None: at an unknown time
         self._probe_since: float | None = None
-        self._reason = ""
-        self._epoch = 0  # grows with each change of state
+        self._changed_at: float | None = None
         if kept is not None:
             self._restore(kept)
 
@@ -85,94 +87,92 @@ class Breaker:
         """What it is, without regard to the time: OPEN becomes HALF_OPEN by a caller only."""
         return self._state
 
+    @property
+    def well(self) -> bool:
+        """CLOSED, and the last call came through."""
+        return self._state is State.CLOSED and not self._failures
+
     def admit(self, now: float, *, typed: bool = False) -> Permit:
         """Let a call in, or raise the Failure `breaker_open`. `typed`: a command that a person is waiting for."""
-        with self._lock:
-            if self._state is State.CLOSED:
-                return Permit(self._epoch, probe=False)
-            since = self._opened_at if self._probe_since is None else self._probe_since
-            left = _left(since, self._cooldown, now)
-            if left > 0 and not typed:
-                raise self._refusal(left)
-            if self._state is State.OPEN:
-                self._change(State.HALF_OPEN)
-            self._probe_since = now
-            return Permit(self._epoch, probe=True)
+        if self._state is State.CLOSED:
+            return Permit(self._not_before_the_change(now), probe=False)
+        since = self._opened_at if self._probe_since is None else self._probe_since
+        left = _left(since, self._cooldown, now)
+        if left > 0 and not typed:
+            raise self._refusal(left)
+        if self._state is State.OPEN:
+            self._change(State.HALF_OPEN, now)
+        self._probe_since = now
+        return Permit(self._not_before_the_change(now), probe=True)
 
-    def succeeded(self, permit: Permit) -> State | None:
+    def succeeded(self, permit: Permit, now: float) -> State | None:
         """The call came through. Returns the new state if that changed it."""
-        with self._lock:
-            if permit.epoch != self._epoch:
-                return None
-            self._failures, self._reason = 0, ""
-            return self._change(State.CLOSED) if permit.probe else None
+        if self._says_nothing(permit, now):
+            return None
+        self._failures, self.reason = 0, ""
+        return self._change(State.CLOSED, now) if permit.probe else None
 
     def failed(self, permit: Permit, now: float, reason: str = "") -> State | None:
         """The call failed, and in a way that says that the thing is out of reach. Returns the new state, as above."""
-        with self._lock:
-            if permit.epoch != self._epoch:
-                return None
-            self._reason = reason
-            self._failures = min(self._failures + 1, self._threshold)
-            if not permit.probe and self._failures < self._threshold:
-                return None
-            self._opened_at = now
-            return self._change(State.OPEN)
+        if self._says_nothing(permit, now):
+            return None
+        self.reason = reason
+        self._failures = min(self._failures + 1, self._threshold)
+        if not permit.probe and self._failures < self._threshold:
+            return None
+        self._opened_at = now
+        return self._change(State.OPEN, now)
 
-    def abandoned(self, permit: Permit) -> None:
+    def abandoned(self, permit: Permit, now: float) -> None:
         """The call ended without saying anything about the thing (cancelled, a mistake of the caller)."""
-        with self._lock:
-            if permit.probe and permit.epoch == self._epoch:
-                self._probe_since = None
+        if permit.probe and not self._says_nothing(permit, now):
+            self._probe_since = None
 
-    @contextmanager
-    def guarding(
-        self, now: Callable[[], float], *, typed: bool = False, counts: Callable[[Failure], bool] = lambda failure: True
-    ) -> Iterator[Permit]:
-        """A call inside `with`: a Failure that `counts` is one of the thing's, all else that is raised says nothing.
-
-        Raises the Failure `breaker_open` before the call, and whatever the call raises.
-        """
-        permit = self.admit(now(), typed=typed)
-        try:
-            yield permit
-        except Failure as failure:
-            if isinstance(failure, Interrupted) or not counts(failure):
-                self.abandoned(permit)
-            else:
-                self.failed(permit, now(), failure.message)
-            raise
-        except BaseException:
-            self.abandoned(permit)
-            raise
-        self.succeeded(permit)
+    def mended(self, now: float) -> State | None:
+        """Somebody saw the thing at work, without being let in. Returns the new state, as above."""
+        self._failures, self.reason = 0, ""
+        return None if self._state is State.CLOSED else self._change(State.CLOSED, now)
 
     def as_dict(self) -> dict[str, Any]:
         """All that the next command has to know, as JSON's plain data."""
-        with self._lock:
-            return {
-                "state": (State.CLOSED if self._state is State.CLOSED else State.OPEN).value,
-                "failures": self._failures,
-                "opened_at": self._opened_at,
-                "boot_id": self._boot_id,
-                "reason": self._reason,
-            }
+        return {
+            "state": self._state.value,
+            "failures": self._failures,
+            "opened_at": self._opened_at,
+            "probe_since": self._probe_since,
+            "changed_at": self._changed_at,
+            "boot_id": self._boot_id,
+            "reason": self.reason,
+        }
 
     def _restore(self, kept: Mapping[str, Any]) -> None:
-        state, failures, opened_at = kept.get("state"), kept.get("failures"), kept.get("opened_at")
-        if state not in (State.CLOSED.value, State.OPEN.value) or type(failures) is not int:
+        state, failures = kept.get("state"), kept.get("failures")
+        if state not in [each.value for each in State] or type(failures) is not int:
             return
         self._state = State(state)
         self._failures = max(0, min(failures, self._threshold))
         if self._state is State.CLOSED:
             self._failures = min(self._failures, self._threshold - 1)
-        if isinstance(opened_at, (int, float)) and kept.get("boot_id") == self._boot_id and abs(opened_at) < FOR_EVER_S:
-            self._opened_at = float(opened_at)
-        self._reason = str(kept.get("reason", ""))
+        if kept.get("boot_id") == self._boot_id:
+            self._opened_at = _seconds(kept.get("opened_at"))
+            self._probe_since = _seconds(kept.get("probe_since"))
+            self._changed_at = _seconds(kept.get("changed_at"))
+        self.reason = str(kept.get("reason", ""))
 
-    def _change(self, state: State) -> State:
+    def _says_nothing(self, permit: Permit, now: float) -> bool:
+        """A result from before the last change; or of a call that was let in while the change was on its way here."""
+        if not permit.probe and self._state is not State.CLOSED:
+            return True
+        return self._changed_at is not None and permit.at < self._changed_at <= now + AHEAD_S
+
+    def _not_before_the_change(self, now: float) -> float:
+        changed = self._changed_at
+        return changed if changed is not None and now < changed <= now + AHEAD_S else now
+
+    def _change(self, state: State, now: float) -> State:
+        # Later than whatever was let in at this very moment: a clock may tell two callers the same time.
+        self._changed_at = math.nextafter(self._not_before_the_change(now), math.inf)
         self._state = state
-        self._epoch += 1
         self._probe_since = None
         return state
 
@@ -180,13 +180,18 @@ class Breaker:
         return Failure(
             f"Service unavailable: {self.what}, next try in {math.ceil(left)} s",
             code="breaker_open",
-            evidence=(self._reason,) if self._reason else (),
+            evidence=(self.reason,) if self.reason else (),
             hint="it is being tried right now" if self._probe_since is not None else "a typed command tries at once",
         )
 
 
 def _left(since: float | None, seconds: float, now: float) -> float:
     """What is left of so many seconds; none if they began at an unknown time or in the future."""
-    if since is None or since > now:
+    if since is None or since > now + AHEAD_S:
         return 0.0
-    return since + seconds - now
+    return min(seconds, since + seconds - now)
+
+
+def _seconds(kept: object) -> float | None:
+    """A time that was kept, None if it can't be one."""
+    return float(kept) if isinstance(kept, (int, float)) and abs(kept) < FOR_EVER_S else None

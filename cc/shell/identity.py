@@ -1,4 +1,4 @@
-"""Who a process is: its pid and its start time. A pid alone is reused.
+"""Who a process is: its pid and its start time. A pid alone is reused; and of which start of the machine.
 
 The start time is field 22 of /proc/PID/stat on Linux (clock ticks since boot: plain sh can read it too) and elsewhere
 seconds since 1970 as `ps` tells them. Only ever compared with another one of the same machine. Imports nothing of cc.
@@ -70,6 +70,23 @@ def start_time(pid: int) -> int | None:
 def is_alive(pid: int, started: int) -> bool:
     """Whether that very process lives. A stranger with the same pid is not it."""
     return start_time(pid) == started
+
+
+def read_boot_id() -> str:
+    """A text that is new after each start of the machine; "" where it can't be had."""
+    if LINUX:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
+                return file.read().strip()
+        except OSError:
+            return ""
+    import subprocess  # not through the seam, as below
+
+    asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 def _ask_ps(*which: str) -> list[Stat]:
