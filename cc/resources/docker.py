@@ -6,6 +6,7 @@ failure codes here, because ladders descend by them:
 
     no `docker` on PATH -> tool_missing     nothing at the socket, refused -> daemon_down
     silence past the deadline -> daemon_hung          no right to the socket -> permission_denied
+    out of reach five times in a row, and nobody typed this -> breaker_open (LADDERS.md, L12)
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -21,7 +23,7 @@ from cc.engine.step import Context
 from cc.engine.waiting import QUIET_S, REPEAT_S
 from cc.errors import CommandFailure, DeadlineExceeded, Failure
 from cc.resources.docker_said import classified
-from cc.resources.docker_socket import local_socket, request
+from cc.resources.docker_socket import breaker_name, local_socket, request
 from cc.resources.host import Host
 from cc.shell import Command, Result
 
@@ -102,6 +104,7 @@ class Container:
 
 HUNG = "docker hung"
 PROGRAM_HUNG = "docker program hung"
+OUT_OF_REACH = frozenset({"daemon_down", "daemon_hung"})
 
 
 class Docker:
@@ -111,12 +114,29 @@ class Docker:
     host's memo under HUNG, until somebody starts it. So is that of the program where the engine has a socket to be
     read from, under PROGRAM_HUNG: then what runs can still be told, and nothing be done. `despite_cancel` is for
     cleaning up after a cancelled act: its commands are bounded by their deadlines alone.
+
+    The engine's breaker spares the background what the memo spares one run. Neither stands for the other: a typed run
+    passes the breaker at every read, and would wait 10 s at each; a look of the watchdog begins with an empty memo.
+    Only reads tell the breaker something: an act fails at its own work, and compose answers much by itself.
     """
 
     def __init__(self, host: Host, *, despite_cancel: bool = False) -> None:
         self._host = host
         self._despite_cancel = despite_cancel
         self._socket = local_socket(host.environ)
+        self._breaker = breaker_name(host.environ, self._socket)
+
+    def _asking(self, *, by_program: bool = False, tells: bool = True) -> AbstractContextManager[None]:
+        """Inside of it the engine is asked, or nobody while the breaker is open.
+
+        The silence of the program where there is a socket is the program's.
+        """
+
+        def counts(failure: Failure) -> bool:
+            code = (classified(failure) if isinstance(failure, CommandFailure) else failure).code
+            return code in OUT_OF_REACH and not (by_program and self._socket is not None and code == "daemon_hung")
+
+        return self._host.breakers.guarding(self._breaker, typed=self._host.typed, counts=counts, tells=tells)
 
     def cli(self, *args: str, **options: Any) -> Result:
         """Run `docker ARGS`; the options of `program`."""
@@ -137,8 +157,13 @@ class Docker:
             deadline=READ_S if deadline is None else deadline,
             secrets=(*self._host.secrets, *secrets), cwd=self._host.base, despite_cancel=self._despite_cancel,
         )  # fmt: skip
+        tells = deadline is None and argv[0] == "docker" and argv[1] != "compose"
         try:
-            return self._host.shell.run(command)
+            with self._asking(by_program=True, tells=tells):
+                result = self._host.shell.run(command)
+                if tells and not result and (said := _as_failure(result)).code in OUT_OF_REACH:
+                    raise said
+                return result
         except CommandFailure as failure:
             meaning = self._meaning(failure, reads=deadline is None)
             raise self._noted(meaning, HUNG if self._socket is None else PROGRAM_HUNG) from failure
@@ -187,13 +212,15 @@ class Docker:
     def deaths(self, project: str) -> Iterator[str]:
         """The names of services whose containers end, as they end; until the engine closes, or for ever.
 
-        Nothing, at once, where the engine is not at a local socket. Raises Failure daemon_down.
+        Nothing, at once, where the engine is not at a local socket. Raises Failure daemon_down. An open breaker
+        does not hold it up, as to be refused costs nothing: it is how an engine that is back is noticed first.
         """
         if self._socket is None:
             return
         filters = {"event": ["die"], "label": [f"com.docker.compose.project={project}"]}
         path = f"/events?{urlencode({'filters': json.dumps(filters)})}"
         with request(self._socket, "GET", path, EVENTS_S) as (_, lines):
+            self._host.breakers.mended(self._breaker)
             for line in lines:
                 try:
                     told = json.loads(line)["Actor"]["Attributes"]
@@ -252,7 +279,7 @@ class Docker:
         if not result:
             if re.search(rf"no such (object|{kind})", result.stderr, re.IGNORECASE):
                 return None
-            raise self._noted(classified(CommandFailure(result.stderr.strip(), result=result, code="non_zero_exit")))
+            raise self._noted(_as_failure(result))
         try:
             first = json.loads(result.stdout)[0]
         except (ValueError, LookupError, TypeError):
@@ -264,7 +291,7 @@ class Docker:
         assert self._socket is not None  # noqa: S101 - narrowed by every caller
         self._refuse_when_hung(HUNG)
         try:
-            with request(self._socket, "GET", path, READ_S, total_s=READ_S) as (status, lines):
+            with self._asking(), request(self._socket, "GET", path, READ_S, total_s=READ_S) as (status, lines):
                 body = b"".join(lines)
         except Failure as failure:
             raise self._noted(failure) from failure
@@ -307,7 +334,7 @@ class Docker:
         left = None if context.deadline is None else context.left(PULL_S)
         ask = request(self._socket, "POST", path, PULL_SILENCE_S, total_s=left, cancel=context.cancel)
         try:
-            with ask as (status, lines):
+            with self._asking(tells=False), ask as (status, lines):
                 _follow_pull(image, status, lines, context)
         except Failure as failure:
             if failure.code != "daemon_hung":
@@ -342,6 +369,11 @@ def _not_pulled(image: str, why: str) -> Failure:
         code="disk_full" if "no space left" in why else "image_missing",
         hint=f"docker pull {image}",
     )
+
+
+def _as_failure(result: Result) -> Failure:
+    """What a program that was run unchecked means by its end."""
+    return classified(CommandFailure(result.stderr.strip(), result=result, code="non_zero_exit"))
 
 
 def _told(told: Any, key: str) -> Any:

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from cc.engine.spec import Field, VerbSpec
@@ -39,7 +40,7 @@ class DockerEngine:
 
     def __init__(self, host: Host, args: Mapping[str, Any]) -> None:
         self._host = host
-        self._docker = Docker(host)
+        self._docker = Docker(replace(host, typed=True))  # whoever is starting it is not told to wait
         self._within: float = args.get("within") or START_S
         self.name = "docker engine"
 

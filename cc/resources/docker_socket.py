@@ -51,6 +51,14 @@ def local_socket(environ: Mapping[str, str]) -> str | None:
     return address.removeprefix("unix://") if str(address).startswith("unix://") else None
 
 
+def breaker_name(environ: Mapping[str, str], socket_path: str | None) -> str:
+    """What the breaker of this engine is called: each endpoint is out of reach by itself."""
+    if socket_path == DEFAULT_SOCKET:
+        return "docker"
+    endpoint = socket_path or environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or "its current context"
+    return f"docker at {endpoint}"
+
+
 class request:  # noqa: N801 - reads as a call
     """One request to the engine over its socket: a context manager of (status, lines of the body).
 

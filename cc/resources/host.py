@@ -9,6 +9,7 @@ from typing import Any
 
 from cc.engine.spec import VerbSpec
 from cc.engine.step import Action
+from cc.resources.breakers import Breakers
 from cc.shell import Shell
 
 
@@ -19,7 +20,8 @@ class Host:
     `base` is the directory that relative paths start from. `environ` is the whole environment of the commands.
     `variables` are the playbook's own, given to scripts. `project` and `owner` (`<project>:<id>`) are the marker on
     what we start; `run_dir` holds pid files, `log_dir` logs. `secrets` are masked wherever text leaves the process.
-    `wait`: what is started must also answer. `memo` is what was read once and holds for the whole run.
+    `wait`: what is started must also answer. `memo` is what was read once and holds for the whole run. `breakers` are
+    the project's; `typed`: a person waits for what is done here, so an open one does not hold it up.
     """
 
     shell: Shell
@@ -33,6 +35,8 @@ class Host:
     secrets: tuple[str, ...] = ()
     wait: bool = True
     memo: dict[Any, Any] = field(default_factory=dict)
+    breakers: Breakers = field(default_factory=Breakers)
+    typed: bool = True
 
     def path(self, given: str) -> str:
         """An absolute path: `~` is the user's home, a relative one starts from `base`."""

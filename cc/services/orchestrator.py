@@ -100,10 +100,17 @@ class Orchestrator:
         host = self._stack.host()
         before = standing(host) if operation.command == "up" else None
         recap = self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
+        self._close_breakers(operation, recap)
         recap = self._say_what_to_type(operation, recap)
         if before is None or recap.stopped in (None, "deadline"):  # out of time, less is better than nothing
             return recap
         return replace(recap, warnings=(*recap.warnings, *undo(host, before, self._context())))
+
+    def _close_breakers(self, operation: Operation, recap: Recap) -> None:
+        """What was seen ready just now is not to be waited for any longer (LADDERS.md, L12)."""
+        for step in recap.steps if operation.command in ("up", "restart") and operation.wait else ():
+            if step.name in BY_NAME and step.outcome.status in (Status.OK, Status.CHANGED):
+                self._stack.breakers.mended(step.name)
 
     def _say_what_to_type(self, operation: Operation, recap: Recap) -> Recap:
         """L1 rung 3: rung 2 has failed as well."""

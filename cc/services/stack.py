@@ -9,6 +9,7 @@ from typing import Any
 
 from cc.clock import Cancel, Clock, SystemClock
 from cc.errors import UsageError
+from cc.resources.breakers import Breakers
 from cc.resources.host import Host
 from cc.resources.state import StateDir
 from cc.settings import Settings
@@ -72,7 +73,10 @@ def stack_root() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """One project of the stack, on this machine, in this environment. `memo` is what was read once, for one run."""
+    """One project of the stack, on this machine, in this environment. `memo` is what was read once, for one run.
+
+    `breakers` and `typed`: as in Host.
+    """
 
     settings: Settings
     shell: Shell
@@ -81,6 +85,8 @@ class Stack:
     clock: Clock = field(default_factory=SystemClock)
     cancel: Cancel = field(default_factory=Cancel)
     memo: dict[Any, Any] = field(default_factory=dict)
+    breakers: Breakers = field(default_factory=Breakers)
+    typed: bool = True
 
     @property
     def state(self) -> StateDir:
@@ -130,6 +136,8 @@ class Stack:
             secrets=(password,) if password else (),
             wait=wait,
             memo=self.memo,
+            breakers=self.breakers,
+            typed=self.typed,
         )
 
     def container_name(self, service: Service) -> str | None:
@@ -140,11 +148,23 @@ class Stack:
         return tuple(name for name in names if BY_NAME[name].container is not None)
 
 
-def stack_for(settings: Settings, environ: Mapping[str, str], *, clock: Clock, cancel: Cancel) -> Stack:
+def stack_for(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    clock: Clock,
+    cancel: Cancel,
+    breakers: Breakers | None = None,
+    typed: bool = True,
+) -> Stack:
     """The stack of these settings with the real seam behind it: our mark on what it starts, faults as CC_FAULTS says.
 
+    `breakers`: those that this process has already. `typed` is false for what nobody waits for (LADDERS.md, L12).
     Raises ConfigError for faults that make no sense.
     """
-    marker = ("CC_OWNER", StateDir(settings.home, settings.project).owner)
-    shell = SystemShell(cancel=cancel, clock=clock, faults=Faults.from_environment(environ), marker=marker)
-    return Stack(settings, shell, environ, clock=clock, cancel=cancel)
+    state = StateDir(settings.home, settings.project)
+    shell = SystemShell(
+        cancel=cancel, clock=clock, faults=Faults.from_environment(environ), marker=("CC_OWNER", state.owner)
+    )
+    shared = breakers or Breakers(state.path, clock=clock)
+    return Stack(settings, shell, environ, clock=clock, cancel=cancel, breakers=shared, typed=typed)

@@ -60,7 +60,7 @@ class Daemon:
         self._clock = SystemClock()
         self._stop = Cancel()
         self._started = self._clock.now()
-        self._stack = stack_for(self._settings, dict(environ), clock=self._clock, cancel=self._stop)
+        self._stack = stack_for(self._settings, dict(environ), clock=self._clock, cancel=self._stop, typed=False)
         self._state = self._stack.state
         self._state.ensure()
         self._journal = Journal(self._state.journal)
@@ -140,7 +140,8 @@ class Daemon:
 
     def _run(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
         operation, environ, directory = request.unpack(params)
-        stack = stack_for(load(environ, directory), environ, clock=self._clock, cancel=call.cancelled)
+        settings, breakers = load(environ, directory), self._stack.breakers
+        stack = stack_for(settings, environ, clock=self._clock, cancel=call.cancelled, breakers=breakers)
         own = os.path.join(stack_root(), "playbooks", f"{operation.command}.yml")
         if operation.file != own:
             raise Failure(
@@ -162,7 +163,10 @@ class Daemon:
         """What is restarted from now on finds its programs where the last command found them."""
         if any(self._stack.base_environ.get(name) != value for name, value in environ.items()):
             together = {**self._stack.base_environ, **environ}
-            self._stack = stack_for(self._settings, together, clock=self._clock, cancel=self._stop)
+            self._stack = stack_for(
+                self._settings, together, clock=self._clock, cancel=self._stop,
+                breakers=self._stack.breakers, typed=False,
+            )  # fmt: skip
 
     @contextmanager
     def _operating(self, call: Call) -> Iterator[None]:
@@ -227,7 +231,8 @@ class Daemon:
         uptime = round(self._clock.now() - self._started, 1)
         supervisor = {"state": "running", "pid": os.getpid(), "uptime_s": uptime}
         alerts = [{"service": each.service, "at": each.at, "reason": each.reason} for each in self._registry.alerts()]
-        return {"supervisor": supervisor, "services": services, "alerts": alerts}
+        breakers = list(stack.breakers.troubled())
+        return {"supervisor": supervisor, "services": services, "alerts": alerts, "breakers": breakers}
 
     def _as_watched(self, health: Health, watched: Watched | None) -> dict[str, Any]:
         record = self._registry.service(health.name)
@@ -304,6 +309,8 @@ class Daemon:
             self._registry.alert(name, change.alert)
         elif watched.state is State.RUNNING:
             self._registry.clear_alert(name)
+        if watched.state is State.RUNNING and not watched.unhealthy:
+            self._stack.breakers.mended(name)  # what reads ClickHouse need not find out by itself
 
     def _heed_registry(self, told: Failure | Fallback) -> None:
         text = told.message if isinstance(told, Failure) else told.reason
