@@ -1,7 +1,8 @@
 """Where this process's numbers come from: settings and environment -> usage.Sources, made anew for every read.
 
 Anew, because the password appears when the containers first come up and may be replaced later, and a dashboard
-outlives both. Imports settings and usage.
+outlives both. A store that is out of reach is not asked at every request: the page has a cache, and nobody typed it
+(LADDERS.md, L12). Imports settings, resources and usage.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cc.dashboard.views import Place
+from cc.resources.breakers import Breakers
+from cc.resources.state import StateDir
 from cc.usage.clickhouse import without_password
 from cc.usage.reader import read_usages
 from cc.usage.sources import sources, store_urls
@@ -33,10 +36,11 @@ class EnvironmentSources:
     def __init__(self, settings: Settings, environ: Mapping[str, str]) -> None:
         self._settings = settings
         self._environ = environ
+        self._breakers = Breakers(StateDir(settings.home, settings.project).path)
 
     def read(self, queries: Sequence[UsageQuery]) -> tuple[Reading, ...]:
         """Answer these queries from one look at the sources. Raises ConfigError, Failure."""
-        return read_usages(queries, sources(self._settings, self._environ))
+        return read_usages(queries, sources(self._settings, self._environ, breakers=self._breakers, typed=False))
 
     def places(self) -> tuple[Place, ...]:
         """Where `read` looks, and what is there."""

@@ -5,8 +5,9 @@
     4xx, 5xx         X-ClickHouse-Exception-Code: 60, "Code: 60. DB::Exception: ..."
 
 An answer can also fail after its 200: the text of the exception then stands in the middle of the rows. JSONCompact ends
-with the number of rows, so that one cut anywhere is noticed. Neither proxies nor .netrc of the environment are used:
-the store is at the address that was given.
+with the number of rows, so that one cut anywhere is noticed. What answers, whatever it says, is in reach: only silence
+and refusal are told to the guard that whoever makes the client puts around each question (a circuit breaker).
+Neither proxies nor .netrc of the environment are used: the store is at the address that was given.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -41,13 +43,17 @@ WHERE Body = 'claude_code.api_request'
 
 MOST_BYTES = 512 << 20
 CONNECT_SECONDS = 2.0
+OUT_OF_REACH = frozenset({"connection_refused", "deadline"})
 NO_TABLE, NO_DATABASE, NO_SUCH_USER, NOT_ALLOWED = 60, 81, 516, 497
 
 Result = TypeVar("Result")
 
 
 class ClickHouse:
-    """One store, by one URL or several of its replicas, tried in turn. `timeout` is seconds for one of them."""
+    """One store, by one URL or several of its replicas, tried in turn. `timeout` is seconds for one of them.
+
+    Each question is asked inside a `guard()`, which sees a Failure only if no replica could be reached.
+    """
 
     def __init__(
         self,
@@ -56,36 +62,39 @@ class ClickHouse:
         password: str | None = None,
         database: str = "otel",
         timeout: float = 5.0,
+        guard: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.urls = tuple(urls)
         self.database = database
         self._user = user
         self._password = password or ""
         self._timeout = timeout
+        self._guard = guard
 
     def request_rows(self) -> list[list[str]]:
         """A row of strings (telemetry.COLUMNS) for each event about a request. Raises Failure with a code and the URL:
 
         connection_refused (nothing answers there), deadline, permission_denied, bad_answer (no such table, an
-        exception, an answer that is cut or no answer of ClickHouse's).
+        exception, an answer that is cut or no answer of ClickHouse's); and what the guard raises.
         """
         from cc.usage.decode import decode_answer
 
-        failures: list[Failure] = []
-        for url in self.urls:
-            body = b""
-            try:
-                body = self._ask(url, EVENTS + "FORMAT JSONCompact")
-                return decode_answer(body)
-            except Failure as failure:
-                failures.append(failure)
-            except (ValueError, RecursionError) as error:
-                failures.append(_bad_answer(url, body, str(error)))
-        if not failures:
+        if not self.urls:
             raise Failure("ClickHouse: no URL is configured", code="tool_missing")
-        reason = "; ".join(dict.fromkeys(failure.message for failure in failures))
-        first = failures[0]
-        raise Failure(reason, code=first.code, hint=first.hint, evidence=first.evidence)
+        failures: list[Failure] = []
+        with self._guard():
+            for url in self.urls:
+                body = b""
+                try:
+                    body = self._ask(url, EVENTS + "FORMAT JSONCompact")
+                    return decode_answer(body)
+                except Failure as failure:
+                    failures.append(failure)
+                except (ValueError, RecursionError) as error:
+                    failures.append(_bad_answer(url, body, str(error)))
+            if all(failure.code in OUT_OF_REACH for failure in failures):
+                raise _together(failures)
+        raise _together(failures)
 
     def _ask(self, url: str, query: str) -> bytes:
         """The body of a good answer. Raises Failure."""
@@ -142,6 +151,12 @@ class ClickHouse:
             table = f"{self.database}.otel_logs"
             return Failure(f"ClickHouse: {shown} has no table {table} yet", code="bad_answer", evidence=(text,))
         return Failure(f"ClickHouse: {shown} answered {status}: {text}", code="bad_answer", evidence=(text,))
+
+
+def _together(failures: Sequence[Failure]) -> Failure:
+    reason = "; ".join(dict.fromkeys(failure.message for failure in failures))
+    first = failures[0]
+    return Failure(reason, code=first.code, hint=first.hint, evidence=first.evidence)
 
 
 def without_password(url: str) -> str:

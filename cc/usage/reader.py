@@ -106,7 +106,8 @@ def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
     except Failure as failure:
         if forced:
             raise
-        look.tried.append(Attempt(0, "clickhouse", failure.code, failure.message))
+        why = failure.evidence if failure.code == "breaker_open" else ()  # what it was that opened it
+        look.tried.append(Attempt(0, "clickhouse", failure.code, "; ".join((failure.message, *why))))
         return
     _take(look, rows, "clickhouse")
     if not look.events:
