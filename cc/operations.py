@@ -18,6 +18,7 @@ from cc.services.stack import Stack, chosen, refuse_unknown, stack_for
 STATUS_S = 15.0
 
 if TYPE_CHECKING:
+    from cc.resources.breakers import Breakers
     from cc.services.orchestrator import Operation
 
 
@@ -128,49 +129,72 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
 def status(session: Session, *, watch: bool) -> Answer:
     """Services and their health now: by the supervisor, which answers at once, or looked at from here."""
 
-    def look() -> Answer:
+    from cc.resources.breakers import Breakers
+    from cc.resources.state import StateDir
+
+    breakers = Breakers(StateDir(session.settings.home, session.settings.project).path, clock=session.clock)
+
+    def look(*, typed: bool) -> Answer:
         from cc.report.status import status_document, status_text
 
-        document = status_document(*(_told_by_supervisor(session) or _looked_at(session)))
+        told = _told_by_supervisor(session, breakers, typed=typed) or _looked_at(session)
+        document = {**status_document(*told[:3]), "breakers": told[3]}
         text = "" if session.options.json else status_text(document)
         return Answer(document, text, 3 if session.options.strict and document["degraded"] else 0)
 
     if not watch:
-        return look()
+        return look(typed=True)
     return _watch(session, look)
 
 
-Told = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]
+Told = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]
 
 
-def _told_by_supervisor(session: Session) -> Told | None:
+def _told_by_supervisor(session: Session, breakers: Breakers, *, typed: bool) -> Told | None:
+    """None if it does not answer. One that lives and is silent costs 2 s, which not every round of --watch waits."""
     from cc.errors import Failure
     from cc.resources.state import StateDir
-    from cc.supervisor.client import Client
+    from cc.supervisor.client import Client, could_come_back
 
     run = StateDir(session.settings.home, session.settings.project).run
+
+    def counts(failure: Failure) -> bool:
+        """Where no supervisor runs, none is out of reach."""
+        return failure.code == "deadline" or (failure.code == "connection_refused" and could_come_back(run))
+
     try:
-        with Client.connect(run, session.settings.ipc_tcp, again=()) as client:
+        with (
+            breakers.guarding("supervisor", typed=typed, counts=counts),
+            Client.connect(run, session.settings.ipc_tcp, again=()) as client,
+        ):
             answer = client.call("status", deadline=STATUS_S)
     except Failure:
         return None
     told = answer.result
-    return {**told["supervisor"], "via": answer.via}, list(told["services"]), list(told["alerts"])
+    supervisor = {**told["supervisor"], "via": answer.via}
+    return supervisor, list(told["services"]), list(told["alerts"]), list(told.get("breakers", ()))
 
 
 def _looked_at(session: Session) -> Told:
     from cc.services.health import read_all
 
-    health = read_all(stack_of(session))
-    return {"state": "stopped", "pid": None, "via": "direct"}, [each.as_dict() for each in health], []
+    stack = stack_of(session)
+    health = read_all(stack)
+    for each in health:
+        if each.health in ("healthy", "degraded"):
+            stack.breakers.mended(each.name)
+    told = [each.as_dict() for each in health]
+    return {"state": "stopped", "pid": None, "via": "direct"}, told, [], list(stack.breakers.troubled())
 
 
 def _watch(session: Session, look: Any) -> Answer:
     """Again every two seconds, until interrupted."""
     from cc.command_line import print_answer
 
+    typed = True  # the first round is; whoever looks at the others has time
     while True:
-        print_answer(look(), session.options)
+        print_answer(look(typed=typed), session.options)
+        typed = False
         session.clock.wait(2.0, session.cancel)
 
 

@@ -74,6 +74,8 @@ class Control:
             reached = self._reach.start() if supervised else Reached(None, _left_out())
         else:
             reached = self._reach.connect()
+        if reached.client is not None:
+            self._stack.breakers.mended("supervisor")
         if reached.step is not None:
             self._tell(StepFinished(reached.step.name, reached.step.outcome))
         recap = self._carry_out(operation, reached)
