@@ -1,10 +1,10 @@
 """A log file as it grows: its last lines, and what is added, whatever is done to the file meanwhile.
 
-    NAME    what is written now            renamed     the rest of the old one is read, then the new one
-    NAME.1  what it was before             removed     the old one is read on until there is a new one
-                                           cut short   it is read from its start
+    NAME    what is written now      renamed           the rest of the old one is read, then the new one
+    NAME.1  what it was before       removed           the old one is read on until there is a new one
+                                     copied and cut    what was not read yet is in NAME.1; then from its start
 
-Two rotations between two looks lose nothing: what is NAME.1 by then is read as a whole. A third would.
+Two renames between two looks lose nothing: what is NAME.1 by then is read as a whole. A third would.
 May import the leaves. Bytes come in pieces of any length: lines are for whoever reads them.
 """
 
@@ -17,6 +17,7 @@ from cc.files import os_failure
 from cc.resources.state import open_regular
 
 PIECE = 64 * 1024
+KNOWN = 512  # bytes before the place where it was read to: others there, and it was cut and has grown again
 
 
 class LogFile:
@@ -28,6 +29,7 @@ class LogFile:
         self._descriptor = -1
         self._at = 0
         self._whole = True  # what was read ended in a line break
+        self._before = b""  # the last bytes that were read, as far back as KNOWN
         self._older_known: tuple[int, int] | None = None
 
     def last(self, lines: int | None) -> Iterator[bytes]:
@@ -43,25 +45,30 @@ class LogFile:
         self._at = start
         while self._at < end and (piece := os.pread(self._descriptor, min(PIECE, end - self._at), self._at)):
             yield self._read(piece)
+        self._remember()
 
     def more(self) -> Iterator[bytes]:
         """What was added since."""
+        mine = None
         if self._descriptor >= 0:
             yield from self._rest()
-            now = _identity(self._path)
-            if now is None or now == _identity(self._descriptor):
+            mine, now = _identity(self._descriptor), _identity(self._path)
+            if now == mine or (now is None and not self._older_is_new(mine)):
                 self._older_known = _identity(self._older)
                 return
             yield from self._rest()  # what came between the two looks
-            mine = _identity(self._descriptor)
             self.close()
             if not self._whole:
                 yield self._read(b"\n")
-            if _identity(self._older) not in (None, mine, self._older_known):
-                yield from self._older_lines(None)
+        if self._older_is_new(mine):  # it came and went between two looks
+            yield from self._older_lines(None)
+        self._older_known = _identity(self._older)
         if self._open():
-            self._older_known = _identity(self._older)
             yield from self._rest()
+
+    def _older_is_new(self, mine: tuple[int, int] | None = None) -> bool:
+        """Whether the older file is another one than at the last look, and not the one that is read."""
+        return _identity(self._older) not in (None, mine, self._older_known)
 
     def close(self) -> None:
         """Give the descriptor back. Idempotent."""
@@ -76,16 +83,34 @@ class LogFile:
 
     def _open(self) -> bool:
         self.close()
-        self._descriptor, self._at = _opened(self._path), 0
+        self._descriptor, self._at, self._before = _opened(self._path), 0, b""
         return self._descriptor >= 0
 
     def _rest(self) -> Iterator[bytes]:
-        if os.fstat(self._descriptor).st_size < self._at:
+        length = len(self._before)  # 0 of an empty file: one that had a moment's content is in the older one now
+        if not length or os.pread(self._descriptor, length, self._at - length) != self._before:
+            yield from self._cut_off()
             self._at = 0
             if not self._whole:
                 yield b"\n"
         while piece := os.pread(self._descriptor, PIECE, self._at):
             yield self._read(piece)
+        self._remember()
+
+    def _remember(self) -> None:
+        if self._descriptor >= 0:
+            length = min(KNOWN, self._at)
+            self._before = os.pread(self._descriptor, length, self._at - length)
+
+    def _cut_off(self) -> Iterator[bytes]:
+        """What had not been read when it was copied to the older file and cut."""
+        if not self._older_is_new():
+            return
+        self._older_known = _identity(self._older)
+        copy = b"".join(self._older_lines(None))
+        found = copy.rfind(self._before) if self._before else 0
+        if found >= 0 and (rest := copy[found + len(self._before) :]):
+            yield self._read(rest)
 
     def _read(self, piece: bytes) -> bytes:
         self._at += len(piece)
