@@ -172,7 +172,8 @@ def _told_by_supervisor(session: Session, breakers: Breakers, *, typed: bool) ->
         return None
     told = answer.result
     supervisor = {**told["supervisor"], "via": answer.via}
-    return supervisor, list(told["services"]), list(told["alerts"]), list(told.get("breakers", ()))
+    troubled = [each for each in told.get("breakers", ()) if each["what"] != "supervisor"]  # which has just answered
+    return supervisor, list(told["services"]), list(told["alerts"]), troubled
 
 
 def _looked_at(session: Session) -> Told:

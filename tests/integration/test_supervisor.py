@@ -9,11 +9,13 @@ import stat
 import subprocess
 import sys
 import urllib.request
+from itertools import count
 from typing import Any
 
 import pytest
 
 from tests.integration.box import Box, eventually
+from tests.integration.test_stack import send_event
 
 
 def supervisor(box: Box) -> Any:
@@ -196,16 +198,29 @@ def test_scenario_4_clickhouse_is_killed_every_request_is_answered_and_it_comes_
     assert box.ask("up").code == 0
     url = box.service("dashboard")["url"]
     before = box.service("clickhouse")
+    number = count()
+
+    def ask() -> Any:
+        """Each time another question: an answer is shared for a moment."""
+        asked = f"{url}/api/usage?project=p{next(number)}"
+        with urllib.request.urlopen(asked, timeout=15) as answer:  # noqa: S310 - our own
+            assert answer.status == 200
+            return json.loads(answer.read())
+
+    send_event(box, "req_1", 321)
+    eventually(lambda: ask()["source"] == "clickhouse", what="the event in the dashboard")
     subprocess.run(["docker", "kill", "-s", "KILL", before["container"]], check=True, capture_output=True)
+    seen: list[Any] = []
 
     def back() -> bool:
-        with urllib.request.urlopen(f"{url}/api/usage", timeout=15) as answer:  # noqa: S310 - our own
-            assert answer.status == 200
-            json.loads(answer.read())
+        seen.extend(ask() for _ in range(4))
         found = box.service("clickhouse")
         return bool(found["health"] == "healthy" and found["pid"] != before["pid"])
 
     eventually(back, within=60, what="clickhouse healthy again")
+    assert {each["source"] for each in seen} <= {"clickhouse", "cache"}
+    assert "breaker_open" in {tried["error"] for each in seen for tried in each["tried"]}
+    eventually(lambda: ask()["source"] == "clickhouse", within=5, what="fresh data again")
     assert box.ask("up").json["counts"]["changed"] == 0
     assert len(box.containers()) == 2
 
