@@ -43,13 +43,14 @@ class JournalReader:
         return self._file.there
 
     def newest(self, *, follow: bool = False) -> Iterator[Entry]:
-        """What there is, newest first, taken apart only as far back as is asked for. `follow`: a last line that has no
-        end yet is left to `more`."""
+        """What there is now, newest first, taken apart only as far back as is asked for.
+
+        `follow`: a last line that has no end yet is left to `more`.
+        """
         *lines, self._part = b"".join(self._file.last(None)).split(b"\n")
         if not follow:
             lines.append(self._part)
-        for line in reversed(lines):
-            yield from self._entry(line)
+        return (entry for line in reversed(lines) for entry in self._entry(line))
 
     def more(self) -> Iterator[Entry]:
         """What was added since, in its order."""
