@@ -4,7 +4,7 @@ They are applied inside the seam and do not pretend: a missing program is one th
 a process that ignores TERM and holds on until it is killed. So the typed error and its evidence are the real ones.
 
     CC_FAULTS = entry ; entry ...        entry = WHO = KIND [: ARGUMENT ...]
-    WHO         docker | docker compose up     a program's name, and words that occur in its arguments
+    WHO         docker | docker compose up     a program's name, and words that occur among its arguments in this order
     missing     not on PATH
     denied      exists and may not be executed
     slow:2.5    takes so many seconds longer
@@ -106,6 +106,12 @@ def junk(stdout: bytes = JUNK) -> Fault:
     return Fault("junk", data=stdout)
 
 
+def _occur(words: list[str], arguments: tuple[str, ...]) -> bool:
+    """Whether all are among the arguments, in this order: `compose up` in `compose -f x.yml up -d`."""
+    left = iter(arguments)
+    return all(word in left for word in words)
+
+
 class Faults:
     """Which command is broken how. Keys are a program's name, or the name and words of its arguments."""
 
@@ -118,10 +124,9 @@ class Faults:
     def find(self, command: Command) -> tuple[str, Fault] | None:
         """The first rule that fits, as (whom it names, fault)."""
         program = os.path.basename(command.argv[0])
-        words = f" {' '.join(command.argv[1:])} "
         for who, fault in self._rules.items():
-            name, _, rest = who.partition(" ")
-            if name == program and (not rest or rest.strip() in words):
+            name, *words = who.split()
+            if name == program and _occur(words, command.argv[1:]):
                 return who, fault
         return None
 

@@ -90,13 +90,14 @@ def test_the_first_entry_that_fits_counts() -> None:
     told = [
         (rules.find(Command(argv)) or ("none",))[0]
         for argv in (
-            ("docker", "compose", "up", "-d"),
+            ("docker", "compose", "-f", "x.yml", "up", "-d"),
             ("/usr/bin/docker", "compose", "ps"),
-            ("docker", "ps"),
+            ("docker", "volume", "create", "--label", "com.docker.compose.project=p"),
+            ("docker", "up", "compose"),
             ("cat",),
         )
     ]
-    assert told == ["docker compose up", "docker compose", "docker", "none"]
+    assert told == ["docker compose up", "docker compose", "docker", "docker compose", "none"]
 
 
 def test_the_environment_variable_is_read_and_may_be_absent() -> None:
