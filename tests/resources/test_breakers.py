@@ -299,14 +299,17 @@ def test_a_hundred_threads_open_it_once_send_one_probe_and_close_it(tmp_path: Pa
 
 
 def test_processes_open_it_once_send_one_probe_and_close_it_once(tmp_path: Path) -> None:
-    """Real ones, that write down each change they made; the cooldown is two seconds here."""
+    """Real ones, that write down each change they made; the cooldown is four seconds here.
+
+    The probe ends when all others have been refused, however slow the machine is.
+    """
     code = """
-import json, sys, time, threading
+import json, os, sys, time, threading
 from cc.engine.breaker import Breaker
 from cc.errors import Failure
 from cc.resources.breakers import Breakers
 from cc.resources.kept import Kept
-Breaker.__init__.__kwdefaults__["cooldown_s"] = 2.0
+Breaker.__init__.__kwdefaults__["cooldown_s"] = 4.0
 changes = []
 revise = Kept.revise
 def noting(self, change):
@@ -322,9 +325,11 @@ breakers = Breakers(sys.argv[1])
 def call(works):
     try:
         with breakers.guarding("docker"):
-            time.sleep(0.7)
+            while works and not os.path.exists(sys.argv[2]): time.sleep(0.01)
             if not works: raise Failure("no answer", code="daemon_down")
-    except Failure as failure: return failure.code
+    except Failure as failure:
+        with open(sys.argv[3], "a") as refused: refused.write("x" * works)
+        return failure.code
     return "well"
 def crowd(works):
     codes = []
@@ -337,23 +342,33 @@ sys.stdin.readline(); print(*crowd(True), flush=True)
 sys.stdin.readline(); print(*crowd(True), flush=True)
 print(*changes)
 """
-    asked = [sys.executable, "-c", code, str(tmp_path)]
+    ended, refused = tmp_path / "ended", tmp_path / "refused"
+    asked = [sys.executable, "-c", code, str(tmp_path), str(ended), str(refused)]
     processes = [
         subprocess.Popen(asked, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)
     ]
 
-    def go() -> list[str]:
+    def go() -> None:
         for one in processes:
             assert one.stdin is not None
             one.stdin.write("\n")
             one.stdin.flush()
+
+    def told() -> list[str]:
         return [word for one in processes if one.stdout is not None for word in one.stdout.readline().split()]
 
-    assert set(go()) <= {"daemon_down", "breaker_open"}
-    time.sleep(2.1)
-    codes = go()
-    assert (codes.count("well"), codes.count("breaker_open")) == (1, 99)
-    assert go() == ["well"] * 100
+    go()
+    assert set(told()) <= {"daemon_down", "breaker_open"}
+    time.sleep(4.1)
+    go()
+    end = time.monotonic() + 30
+    while refused.stat().st_size < 99:
+        assert time.monotonic() < end, "99 refusals: not within 30 s"
+        time.sleep(0.01)
+    ended.touch()
+    assert sorted(told()) == ["breaker_open"] * 99 + ["well"]
+    go()
+    assert told() == ["well"] * 100
     changes = [word for one in processes if one.stdout is not None for word in one.stdout.read().split()]
     assert sorted(changes) == ["closed", "half_open", "open"]
     assert [one.wait(20) for one in processes] == [0] * 4
