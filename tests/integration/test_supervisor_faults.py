@@ -11,6 +11,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -313,3 +314,23 @@ def resident_kb(pid: int) -> int:
 def zombies(parent: int) -> list[int]:
     stats = [read_stat(int(name)) for name in os.listdir("/proc") if name.isdecimal()]
     return [each.pid for each in stats if each is not None and each.parent == parent and each.dead]
+
+
+def test_killed_in_the_middle_of_up_its_run_is_carried_out_directly_and_its_commands_are_ended(box: Box) -> None:
+    faults = {"CC_FAULTS": f"{os.path.basename(sys.executable)} -m gunicorn --version=slow:3"}
+    process = box.start("up", "--no-docker", "--json", env=faults)
+    eventually(lambda: slowed(box), what="the question for gunicorn's version")
+    os.kill(supervisors(box)[0], signal.SIGKILL)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    reasons = " ".join(fallback["reason"] for fallback in json.loads(out)["fallbacks"])
+    assert "supervisor unavailable: the supervisor went away" in reasons
+    assert "was killed in the middle" in reasons
+    assert (len(masters(box)), slowed(box), supervisors(box)) == (1, [], [])
+    assert box.ask("up", "--no-docker").step("dashboard")["status"] == "ok"
+    assert (len(masters(box)), len(supervisors(box))) == (1, 1)
+
+
+def slowed(box: Box) -> list[int]:
+    """Programs that CC_FAULTS makes slow."""
+    return [pid for pid, words in box.processes() if 'exec "$@"' in words]
