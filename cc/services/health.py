@@ -83,11 +83,15 @@ class Health:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def read_health(stack: Stack, name: str) -> Health:
-    """The health of one service, by the first rung that answers."""
+def read_health(stack: Stack, name: str, *, brief: bool = False) -> Health:
+    """The health of one service, by the first rung that answers.
+
+    `brief`: whether it answers and not how well, without metrics. The watchdog, which asks all day, acts on no more.
+    """
     service = BY_NAME[name]
     began = stack.clock.now()
-    found = _process_health(stack, service) if service.container is None else _container_health(stack, service)
+    read = _process_health if service.container is None else _container_health
+    found = read(stack, service, brief=brief)
     return replace(found, took_ms=round(1000 * (stack.clock.now() - began), 1))
 
 
@@ -122,7 +126,7 @@ def _came(found: Health | BaseException | None, name: str, within: float) -> Hea
     return Health(name, BY_NAME[name].kind, "unknown", "unknown", reason, rung=3, took_ms=1000 * within)
 
 
-def _container_health(stack: Stack, service: Service) -> Health:
+def _container_health(stack: Stack, service: Service, *, brief: bool) -> Health:
     name = stack.container_name(service)
     port: int = getattr(stack.settings, service.port)
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "container": name, "port": port, "restarts": 0}
@@ -145,8 +149,9 @@ def _container_health(stack: Stack, service: Service) -> Health:
     }
     if not container.running:
         return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
-    rung, reason, told = _answers(stack, service, container)
-    base |= {"rss_bytes": _rss(container), "metrics": dict(told.metrics)}
+    rung, reason, told = _answers(stack, service, container, brief=brief)
+    if not brief:
+        base |= {"rss_bytes": _rss(container), "metrics": dict(told.metrics)}
     return Health(**base, health=("healthy", "degraded", "unhealthy")[rung], reason=reason, rung=rung)
 
 
@@ -160,11 +165,11 @@ def stranger(stack: Stack, container: Container) -> str | None:
     return None
 
 
-def _answers(stack: Stack, service: Service, container: Container) -> tuple[int, str, Vitals]:
+def _answers(stack: Stack, service: Service, container: Container, *, brief: bool) -> tuple[int, str, Vitals]:
     """Rungs 0 to 2 of a running container."""
     told = Vitals()
     try:
-        told = vitals.FULL[service.name](stack)
+        told = (vitals.BRIEF if brief else vitals.FULL)[service.name](stack)
         less = told.less
     except Failure as failure:
         less = failure.message
@@ -230,7 +235,7 @@ def _uptime(container: Container) -> float | None:
     return round(max(0.0, wall_time() - started.timestamp()), 1)
 
 
-def _process_health(stack: Stack, service: Service) -> Health:
+def _process_health(stack: Stack, service: Service, *, brief: bool) -> Health:
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "restarts": 0}
     found = find_dashboard(stack.host())
     if found is None:
@@ -241,7 +246,7 @@ def _process_health(stack: Stack, service: Service) -> Health:
     if told is not None:
         base |= {"uptime_s": round(told.uptime_s, 1), "rss_bytes": told.rss_bytes}
     try:
-        full = vitals.dashboard(found, stack.state.owner)
+        full = vitals.dashboard(found, stack.state.owner, brief=brief)
     except Failure as failure:
         rung, reason = _still_answers(found, failure)
         return Health(**base, state="running", health=("degraded", "unhealthy")[rung - 1], reason=reason, rung=rung)

@@ -255,7 +255,7 @@ class Daemon:
         return replace(self._stack, memo={})
 
     def _observe(self, name: str) -> Observation:
-        health = read_health(self._fresh(), name)
+        health = read_health(self._fresh(), name, brief=True)
         self._note(health)
         return observed(health)
 
