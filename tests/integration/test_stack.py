@@ -195,7 +195,7 @@ def test_what_docker_compose_down_typed_by_hand_took_away_comes_back(box: Box) -
 
 def test_down_works_without_compose_and_without_the_docker_program_it_says_what_still_runs(box: Box) -> None:
     box.ask("up", "--service", "clickhouse,dashboard")
-    hidden = box.ask("down", env={"CC_FAULTS": "docker=missing;docker-compose=missing"})
+    hidden = box.ask("down", env={"CC_FAULTS": "docker=missing;docker-compose=missing;sh=missing"})
     assert (hidden.code, hidden.step("containers")["status"]) == (1, "failed")
     assert f"{box.project}-clickhouse-otel" in hidden.err
     faults = {"CC_FAULTS": "docker compose=fail:1:docker: 'compose' is not a docker command.;docker-compose=missing"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.box import Box, held, path_without
+from tests.integration.box import Box, eventually, held, path_without
 
 MESSAGE = "Docker unavailable, using file-based analytics"
 SESSION = {
@@ -130,7 +130,11 @@ def test_a_docker_program_that_hangs_and_ignores_term_is_ended_with_all_it_start
     up = box.ask("up", "--timeout", "60")
     assert (up.code, up.json["degraded"]) == (0, True)
     assert up.step("clickhouse")["tried"][0]["error"] == "daemon_hung"
-    assert not [words for _, words in box.processes() if "sleep" in words or "docker" in words]
+
+    def hanging_still() -> list[str]:
+        return [words for _, words in box.processes() if "sleep" in words or "docker" in words]
+
+    eventually(lambda: not hanging_still(), within=40, what="the last look of the supervisor's to be ended")
 
 
 def test_the_users_own_no_docker_is_skipped_and_not_degraded(box: Box) -> None:
