@@ -27,6 +27,12 @@ def wants_colour(stream: TextIO, environ: Mapping[str, str], *, refused: bool) -
     return not refused and stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
+def painted(word: str, text: str) -> str:
+    """The text in the colour of this word, as it is if that has none."""
+    code = COLOURS.get(word)
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
+
+
 def _columns(stream: TextIO) -> int | None:
     """The width of the terminal that this very stream writes to, None where it is none."""
     if not stream.isatty():
@@ -145,8 +151,7 @@ class Console:
         self._write(textwrap.fill(text, max(self.width, 10), initial_indent=indent, subsequent_indent=indent))
 
     def _paint(self, word: str, text: str) -> str:
-        code = COLOURS.get(word)
-        return f"\x1b[{code}m{text}\x1b[0m" if self._colour and code else text
+        return painted(word, text) if self._colour else text
 
     def say(self, text: str) -> None:
         """A sentence outside any step."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from cc.report.console import COLOURS
+from cc.report.console import painted
 from cc.report.printable import one_line
 
 WORD, NAME = 10, 19  # columns: `interrupted` is rare, `clickhouse password` is the longest name of the stack
@@ -38,8 +38,7 @@ def line(told: Told, time: datetime | None, *, colour: bool = False) -> str:
     """The whole line, in the zone of `time`."""
     when = "-" if time is None else f"{time:%Y-%m-%d %H:%M:%S}"
     word, name, text = (one_line(part) for part in words(told))
-    code = COLOURS.get(_tone(told, word))
-    shown = f"\x1b[{code}m{word}\x1b[0m{' ' * (WORD - len(word))}" if colour and code else f"{word:{WORD}}"
+    shown = (painted(_tone(told, word), word) if colour else word) + " " * (WORD - len(word))
     return f"{when:19}  {shown} {name:{NAME}} {text}".rstrip()
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cc.report.console import COLOURS
+from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.status import age
 from cc.report.table import table
@@ -38,8 +38,7 @@ def health_text(found: Sequence[Health], *, colour: bool = False, width: int | N
     lines = table(("service", "health", "rung", "answered by", "took"), rows, right=(2, 4)).splitlines()
     if colour:
         for number, each in enumerate(found, len(lines) - len(found)):
-            painted = f"\x1b[{COLOURS[TONES[each.health]]}m{each.health}\x1b[0m"
-            lines[number] = lines[number].replace(each.health, painted, 1)
+            lines[number] = lines[number].replace(each.health, painted(TONES[each.health], each.health), 1)
     lines.append("")
     for each in found:
         for text in filter(None, (each.reason, _metrics(each.metrics))):
