@@ -138,7 +138,7 @@ def status(session: Session, *, watch: bool) -> Answer:
         from cc.report.status import status_document, status_text
 
         told = _told_by_supervisor(session, breakers, typed=typed) or _looked_at(session)
-        document = {**status_document(*told[:3]), "breakers": told[3]}
+        document = status_document(*told)
         text = "" if session.options.json else status_text(document)
         return Answer(document, text, 3 if session.options.strict and document["degraded"] else 0)
 
@@ -178,6 +178,7 @@ def _told_by_supervisor(session: Session, breakers: Breakers, *, typed: bool) ->
 
 def _looked_at(session: Session) -> Told:
     from cc.services.health import read_all
+    from cc.supervisor.client import could_come_back
 
     stack = stack_of(session)
     health = read_all(stack)
@@ -185,7 +186,8 @@ def _looked_at(session: Session) -> Told:
         if each.health in ("healthy", "degraded"):
             stack.breakers.mended(each.name)
     told = [each.as_dict() for each in health]
-    return {"state": "stopped", "pid": None, "via": "direct"}, told, [], list(stack.breakers.troubled())
+    state = "unknown" if could_come_back(stack.state.run) else "stopped"  # one that hangs has not stopped
+    return {"state": state, "pid": None, "via": "direct"}, told, [], list(stack.breakers.troubled())
 
 
 def _watch(session: Session, look: Any) -> Answer:

@@ -10,9 +10,15 @@ from cc.report.table import table
 
 
 def status_document(
-    supervisor: dict[str, Any], services: Sequence[dict[str, Any]], alerts: Sequence[dict[str, Any]] = ()
+    supervisor: dict[str, Any],
+    services: Sequence[dict[str, Any]],
+    alerts: Sequence[dict[str, Any]] = (),
+    breakers: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded."""
+    """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded.
+
+    `breakers` are those that are not closed.
+    """
     return {
         "supervisor": supervisor,
         "services": list(services),
@@ -22,6 +28,7 @@ def status_document(
             if each["health"] != "healthy" or each["reason"]
         ],
         "alerts": list(alerts),
+        "breakers": list(breakers),
     }
 
 
@@ -40,7 +47,13 @@ def status_text(document: dict[str, Any]) -> str:
         one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]
     ]
     lines += alerts
-    if supervisor["state"] != "running":
+    lines += [
+        one_line(f"left alone for a while: {each['what']}: {each['reason']}; a command that you type tries it at once")
+        for each in document["breakers"]
+    ]
+    if supervisor["state"] == "unknown":
+        lines.append("the supervisor does not answer: nobody restarts what crashes, `up` puts another in its place")
+    elif supervisor["state"] != "running":
         lines.append("no supervisor runs: nobody restarts what crashes")
     return "\n".join(lines)
 

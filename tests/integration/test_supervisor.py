@@ -87,6 +87,7 @@ def test_scenario_2_a_stale_socket_is_removed_and_down_stops_everything(box: Box
 def test_one_that_is_stopped_by_a_signal_is_ended_by_identity_and_down_goes_on_directly(box: Box) -> None:
     box.ask("up", "--no-docker")
     os.kill(supervisors(box)[0], signal.SIGSTOP)
+    assert supervisor(box) == {"state": "unknown", "pid": None, "via": "direct"}
     down = box.ask("down")
     assert (down.code, box.processes()) == (0, [])
     assert any("managing services directly" in fallback["reason"] for fallback in down.json["fallbacks"])

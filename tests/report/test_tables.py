@@ -97,6 +97,13 @@ def test_what_was_given_up_is_an_alert() -> None:
     assert "alert: dashboard was given up: three restarts" in status_text(told)
 
 
+def test_status_says_what_is_left_alone_for_a_while_and_who_does_not_answer() -> None:
+    open_one = {"what": "docker", "state": "open", "reason": "no answer within 10 s"}
+    text = status_text(status_document({"state": "unknown"}, [], [], [open_one]))
+    assert "left alone for a while: docker: no answer within 10 s" in text
+    assert "the supervisor does not answer" in text
+
+
 def test_each_service_has_the_fields_of_the_contract() -> None:
     service = health("a", container="c", port=1, pid=2, uptime_s=3.0, restarts=0, rss_bytes=4)
     (told,) = document(service)["services"]
