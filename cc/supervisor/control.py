@@ -11,11 +11,12 @@ Both rungs of L1 are one call, `run(operation)`, of two classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
 from cc.engine import told
-from cc.engine.events import Listener, RunFinished, StepFinished
+from cc.engine.events import Event, Listener, RunFinished, StepFinished
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status
 from cc.engine.step import Context
 from cc.errors import Failure
@@ -64,6 +65,7 @@ class Control:
         self._stack = stack
         self._listeners = tuple(listeners)
         self._direct = tuple(direct)  # and the journal, which a supervisor writes itself
+        self._forgiving = tuple(map(_forgiving, direct))
         self._directory = directory
         self._reach = Reach(stack, directory)
 
@@ -78,20 +80,22 @@ class Control:
             self._stack.breakers.mended("supervisor")
         if reached.step is not None:
             self._tell(StepFinished(reached.step.name, reached.step.outcome))
-        recap = self._carry_out(operation, reached)
+        recap, supervised = self._carry_out(operation, reached)
         if reached.step is not None:
             recap = replace(recap, steps=(reached.step, *recap.steps))
         recap = replace(recap, fallbacks=(*reached.fallbacks, *recap.fallbacks))
         if operation.command == "down" and set(operation.services) == set(BY_NAME):
             context = Context(clock=self._stack.clock, cancel=self._stack.cancel)
             left = None if operation.timeout is None else began + operation.timeout - self._stack.clock.now()
-            recap = prove(self._stack, recap, context.until(left), self._direct, volumes=operation.volumes)
-        self._tell(RunFinished(recap))
+            recap = prove(self._stack, recap, context.until(left), self._forgiving, volumes=operation.volumes)
+        for listener in self._listeners if supervised else self._forgiving:
+            listener(RunFinished(recap))
         return recap
 
-    def _carry_out(self, operation: Operation, reached: Reached) -> Recap:
+    def _carry_out(self, operation: Operation, reached: Reached) -> tuple[Recap, bool]:
+        """What came of it, and whether the supervisor carried it out, which then has told the journal of its end."""
         if reached.client is None:
-            return self._this_process().run(operation)
+            return self._this_process().run(operation), False
         try:
             recap = Supervised(reached.client, self._stack, self._listeners, self._directory).run(operation)
         except Failure as failure:
@@ -100,19 +104,20 @@ class Control:
             why = f"supervisor unavailable: {failure.message}; managing services directly"
             self._reach.end_hung()
             recap = self._this_process().run(operation)
-            return replace(recap, fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks))
+            return replace(recap, fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks)), False
         if operation.command == "down" and set(operation.services) == set(BY_NAME):
             step = self._reach.shut_down(reached.client)
             self._tell(StepFinished(step.name, step.outcome))
-            return replace(recap, steps=(*recap.steps, step))
-        return recap
+            recap = replace(recap, steps=(*recap.steps, step))
+        return recap, True
 
     def _this_process(self) -> Operator:
         return Orchestrator(self._stack, [_but_the_end(listener) for listener in self._direct])
 
-    def _tell(self, event: object) -> None:
-        for listener in self._listeners:
-            listener(event)  # type: ignore[arg-type]
+    def _tell(self, event: Event) -> None:
+        """What happens around the run, of which a supervisor does not know: to the journal too."""
+        for listener in self._forgiving:
+            listener(event)
 
 
 def _left_out() -> NamedOutcome:
@@ -125,5 +130,15 @@ def _but_the_end(listener: Listener) -> Listener:
     def listen(event: object) -> None:
         if not isinstance(event, RunFinished):
             listener(event)  # type: ignore[arg-type]
+
+    return listen
+
+
+def _forgiving(listener: Listener) -> Listener:
+    """Outside of a run nobody turns a journal that can't be written into a warning: the run has done so."""
+
+    def listen(event: Event) -> None:
+        with suppress(Failure):
+            listener(event)
 
     return listen

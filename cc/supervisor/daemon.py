@@ -29,7 +29,7 @@ from cc.engine.outcome import Fallback, Recap, Status
 from cc.errors import CcError, Failure, LockHeldError
 from cc.resources.docker import Docker
 from cc.resources.state import Journal
-from cc.services.health import Health, read_health
+from cc.services.health import Health, read_all, read_health
 from cc.services.orchestrator import Operation, Orchestrator
 from cc.services.selection import wanted
 from cc.services.stack import BY_NAME, Stack, stack_for, stack_root
@@ -49,6 +49,7 @@ from cc.supervisor.watchdog import Watchdog, observed
 EVENTS_AGAIN_S = 5.0
 CLEAN_UP_S = 60.0
 TIDY_S = 10.0
+STATUS_S = 12.0  # less than whoever asks waits for the whole answer
 
 
 class Daemon:
@@ -227,7 +228,7 @@ class Daemon:
     def _status(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
         watched = {each.name: each for each in self._watchdog.watched()}
         stack = self._fresh()
-        services = [self._as_watched(read_health(stack, name), watched.get(name)) for name in BY_NAME]
+        services = [self._as_watched(health, watched.get(health.name)) for health in read_all(stack, within=STATUS_S)]
         uptime = round(self._clock.now() - self._started, 1)
         supervisor = {"state": "running", "pid": os.getpid(), "uptime_s": uptime}
         alerts = [{"service": each.service, "at": each.at, "reason": each.reason} for each in self._registry.alerts()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -181,3 +182,11 @@ def test_down_goes_on_without_a_lock_where_the_state_directory_can_hold_none(box
     assert (down.code, box.processes()) == (0, []), down.err
     assert [told["rung"] for told in down.json["fallbacks"] if told["what"] == "operation lock"] == [1]
     shutil.rmtree(lock)
+
+
+@pytest.mark.parametrize("flags", [(), ("--no-supervisor",)])
+def test_the_journal_knows_how_a_run_ended_once_whoever_carried_it_out(box: Box, flags: tuple[str, ...]) -> None:
+    box.ask("up", "--no-docker", *flags)
+    lines = [json.loads(line) for line in (box.state / "journal.jsonl").read_text().splitlines()]
+    ends = [line for line in lines if line["event"] == "run_finished" and line["command"] == "up"]
+    assert [end["status"] for end in ends] == ["changed"]
