@@ -92,6 +92,10 @@ ONLY_OURS = {
     "deploy: {resources: {reservations: {cpus: '1'}}}": (
         4, "services.a.deploy.resources.reservations", "needs docker compose"
     ),
+    "expose: [a]": (4, "services.a.expose.0", "no port"),
+    "cap_add: ['${NOT_SET}']": (4, "services.a.cap_add.0", "must not be empty"),
+    "dns: ''": (4, "services.a.dns", "must not be empty"),
+    "mem_limit: 1e3": (4, "services.a.mem_limit", "size"),
     "links: [b]": (4, "services.a.links", "needs docker compose"),
     "volumes: ['v:/v']": (4, "services.a.volumes.0", "Windows drive"),
     "volumes: [{type: npipe, source: x, target: /y}]": (4, "services.a.volumes.0.type", "docker compose"),
@@ -157,6 +161,7 @@ FILES = {
     "services: {a: }": (1, "services.a", "must be a mapping"),
     "services: {a: {}}": (1, "services.a", "neither image nor build"),
     "services: {'a b': {image: x}}": (1, "services.a b", "no name of a service"),
+    "version: 3\nservices: {}": (1, "version", "must be text"),
     "services: {}\nfoo: 1": (2, "foo", "not allowed here"),
     "services: {}\ninclude: [x.yml]": (2, "include", "needs docker compose"),
     "name: 5\nservices: {}": (1, "name", "must be text"),

@@ -16,6 +16,7 @@ from cc.resources.compose_file.tree import Item, as_text, join
 Kind = Callable[[Item], Any]
 
 TRUE, FALSE = ("true", "y", "yes", "on"), ("false", "n", "no", "off")
+EXPOSED = re.compile(r"[0-9]{1,5}(?:-[0-9]{1,5})?(?:/(?:tcp|udp|sctp))?")
 WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?")
 INSTALL = "install Docker Compose: https://docs.docker.com/compose/install/"
@@ -158,7 +159,7 @@ def latest(items: Iterable[Item], key: Callable[[Item], str]) -> list[Item]:
 
 def texts(item: Item) -> list[str] | None:
     """A list of texts, each once."""
-    found = [text(each) or "" for each in sequence(item)]
+    found = [needed_text(each) for each in sequence(item)]
     for i, each in enumerate(found):
         if each in found[:i]:
             item.value[i].refuse(f"{each!r} stands here a second time")
@@ -167,13 +168,13 @@ def texts(item: Item) -> list[str] | None:
 
 def last_texts(item: Item) -> list[str] | None:
     """A list of texts, of equal ones the last."""
-    found = latest(sequence(item), lambda each: key_of(text(each) or ""))
+    found = latest(sequence(item), lambda each: key_of(needed_text(each)))
     return [each.value for each in found] or None
 
 
 def text_or_texts(item: Item) -> list[str] | None:
     """One text or a list of them."""
-    return [item.value] if isinstance(item.value, str) else last_texts(item)
+    return [needed_text(item)] if isinstance(item.value, str) else last_texts(item)
 
 
 def numbers_or_texts(item: Item) -> list[str] | None:
@@ -194,6 +195,8 @@ def exposed(item: Item) -> list[str] | None:
     for each in sequence(item):
         if not isinstance(each.value, (str, int)) or isinstance(each.value, bool):
             each.refuse(f"must be text or a whole number, found {each.said()}")
+        if not EXPOSED.fullmatch(as_text(each.value)):
+            each.refuse(f"is no port or range of ports: {each.said()}")
     return list(dict.fromkeys(as_text(each.value) for each in sequence(item))) or None
 
 

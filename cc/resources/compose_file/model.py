@@ -11,7 +11,7 @@ from cc import document
 from cc.errors import ConfigError, Failure
 from cc.resources.compose_file import env_file, resource, service
 from cc.resources.compose_file.extends import Extending
-from cc.resources.compose_file.kinds import INSTALL, mapping, only_keys, texts
+from cc.resources.compose_file.kinds import INSTALL, mapping, only_keys, text, texts
 from cc.resources.compose_file.mount import located
 from cc.resources.compose_file.tree import Item, Substitute, grown
 from cc.resources.compose_file.variables import substituted
@@ -47,13 +47,15 @@ def _resolved(path: str, environ: Mapping[str, str], project: str | None) -> dic
     name = _project_name(parsed, path, values, project)
     values["COMPOSE_PROJECT_NAME"] = name
 
-    def substitute(text: str) -> str:
-        return substituted(text, values.get)
+    def substitute(written: str) -> str:
+        return substituted(written, values.get)
 
     root = grown(parsed.root, path, substitute)
     if not isinstance(root.value, dict) or not root.value:
         root.refuse("an empty compose file" if not root.value else f"must be a mapping, found {root.said()}")
     only_keys(root, TOP, later=("include", "models"))
+    if "version" in root.value:
+        text(root.value["version"])  # and nothing more is made of it
     around = service.Around(values)
     items = _active(root, _Files(substitute, values.get("HOME")), values)
     services = {key: service.read(item, around) for key, item in items.items()}
@@ -105,7 +107,7 @@ def _project_name(parsed: document.Document, path: str, values: Mapping[str, str
     root = parsed.root.value
     told = root.get("name") if isinstance(root, dict) else None
     if told is not None:
-        item = grown(told, path, lambda text: substituted(text, values.get), "name")
+        item = grown(told, path, lambda written: substituted(written, values.get), "name")
         if not isinstance(item.value, str):
             item.refuse(f"must be text, found {item.said()}", hint="put it in quotes")
         if name := normalised(item.value):
@@ -146,7 +148,7 @@ def _active(root: Item, files: _Files, values: Mapping[str, str]) -> dict[str, I
     if "services" not in root.value:
         return {}
     all_of_them = mapping(root.value["services"])
-    active = {each for each in values.get("COMPOSE_PROFILES", "").split(",") if each}
+    active = {each.strip() for each in values.get("COMPOSE_PROFILES", "").split(",")} - {""}
     extending = Extending(all_of_them.value, files.services)
     found: dict[str, Item] = {}
     for name in all_of_them.value:
