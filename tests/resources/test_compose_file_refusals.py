@@ -233,7 +233,17 @@ def test_hostile_texts_end_soon_and_in_a_refusal(tmp_path: Path) -> None:
             read(str(path), environment())
 
 
-def test_a_variable_that_grows_without_bound_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, "labels: ['" + "$A" * 2000 + "']")
-    with pytest.raises(Failure, match="more than 8,388,608 characters"):
-        read(str(path), environment(A="x" * 10_000))
+def test_variables_that_grow_without_bound_are_refused(tmp_path: Path) -> None:
+    for labels in ("'" + "$A" * 2000 + "'", ", ".join(f"'{i}=$A$A'" for i in range(900))):
+        path = written(tmp_path, f"labels: [{labels}]")
+        with pytest.raises(Failure, match="more than 8,388,608 characters"):
+            read(str(path), environment(A="x" * 10_000))
+
+
+def test_a_chain_of_services_may_be_longer_than_the_stack(tmp_path: Path) -> None:
+    path = tmp_path / "c.yml"
+    chain = "".join(f"  s{i}: {{image: x, depends_on: [s{i + 1}]}}\n" for i in range(3000))
+    path.write_text(f"services:\n{chain}  s3000: {{image: x}}\n")
+    assert len(read(str(path), environment())["services"]) == 3001
+    path.write_text(f"services:\n{chain}  s3000: {{image: x, depends_on: [s2999]}}\n")
+    refused(path, 3002, "services.s3000.depends_on", "s2999 -> s3000 -> s2999")

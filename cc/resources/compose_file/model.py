@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from cc import document
@@ -14,7 +14,7 @@ from cc.resources.compose_file.extends import Extending
 from cc.resources.compose_file.kinds import INSTALL, mapping, only_keys, text, texts
 from cc.resources.compose_file.mount import located
 from cc.resources.compose_file.tree import Item, Substitute, grown
-from cc.resources.compose_file.variables import substituted
+from cc.resources.compose_file.variables import MAX_CHARACTERS, substituted
 
 TOP = ("version", "name", "services", "networks", "volumes", "secrets", "configs")
 NAME = re.compile("[a-z0-9][a-z0-9_-]*")
@@ -47,9 +47,7 @@ def _resolved(path: str, environ: Mapping[str, str], project: str | None) -> dic
     name = _project_name(parsed, path, values, project)
     values["COMPOSE_PROJECT_NAME"] = name
 
-    def substitute(written: str) -> str:
-        return substituted(written, values.get)
-
+    substitute = _Substitution(values)
     root = grown(parsed.root, path, substitute)
     if not isinstance(root.value, dict) or not root.value:
         root.refuse("an empty compose file" if not root.value else f"must be a mapping, found {root.said()}")
@@ -116,6 +114,21 @@ def _project_name(parsed: document.Document, path: str, values: Mapping[str, str
     if not name:
         raise ConfigError("the project has no name", file=path, field="name", hint="write name: ... into the file")
     return name
+
+
+class _Substitution:
+    """Puts variables in, and keeps count: a file full of $A could otherwise fill the memory."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+        self._brought = 0
+
+    def __call__(self, written: str) -> str:
+        text = substituted(written, self._values.get)
+        self._brought += max(0, len(text) - len(written))
+        if self._brought > MAX_CHARACTERS:
+            raise ConfigError(f"variables bring in more than {MAX_CHARACTERS:,} characters")
+        return text
 
 
 class _Files:
@@ -215,15 +228,21 @@ class _Fit:
                 self._refuse(name, key, what)
 
     def _circles(self) -> None:
+        """Depth first, with a trail of its own: a chain may be longer than Python's stack."""
         done: set[str] = set()
         for name in self._services:
-            self._walk(name, (), done)
+            trail = {} if name in done else {name: self._after(name)}
+            while trail:
+                last = next(reversed(trail))
+                other = next(trail[last], None)
+                if other is None:
+                    done.add(last)
+                    del trail[last]
+                elif other in trail:
+                    circle = [*list(trail)[list(trail).index(other) :], other]
+                    self._refuse(last, "depends_on", "services wait for each other: " + " -> ".join(circle))
+                elif other not in done and other in self._services:
+                    trail[other] = self._after(other)
 
-    def _walk(self, name: str, above: tuple[str, ...], done: set[str]) -> None:
-        if name in above:
-            self._refuse(above[-1], "depends_on", "services wait for each other: " + " -> ".join((*above, name)))
-        if name in done or name not in self._services:
-            return
-        for other in self._services[name].get("depends_on") or ():
-            self._walk(other, (*above, name), done)
-        done.add(name)
+    def _after(self, name: str) -> Iterator[str]:
+        return iter(self._services[name].get("depends_on") or ())

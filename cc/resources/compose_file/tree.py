@@ -20,6 +20,7 @@ Substitute = Callable[[str], str]
 INTEGER = re.compile(r"([-+]?)(?:(0[xX][0-9a-fA-F]+)|(0[bB][01]+)|0[oO]?([0-7]+)|(0|[1-9][0-9]*))")
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,4})?")
 DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?")
+NUMERIC = frozenset("0123456789+-.")
 DIGITS_MAX = 18  # beyond 64 bits compose has other types
 
 
@@ -95,7 +96,7 @@ def _typed(node: Node, file: str, path: str) -> Any:
     text = node.text
     if isinstance(node.value, float) and not math.isfinite(node.value):
         Item(None, node, file, path).refuse("YAML reads this as a number that is none", hint="put it in quotes")
-    if node.quoted or not isinstance(node.value, str) or text[:1] not in set("0123456789+-."):
+    if node.quoted or not isinstance(node.value, str) or text[:1] not in NUMERIC:
         return node.value
     if DATE.fullmatch(text):
         Item(None, node, file, path).refuse("YAML reads this as a date", hint="put it in quotes")
