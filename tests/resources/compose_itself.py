@@ -49,8 +49,8 @@ def itself(path: Path, environ: dict[str, str], project: str | None = None) -> d
 def comparable(model: dict[str, Any]) -> dict[str, Any]:
     """Without what differs on purpose (compose_file's docstring) and between versions of compose.
 
-    A ulimit of 0 is left out by compose; the `mode` of a port that nobody gave one, and the `permissions` of a device,
-    were not printed by all versions; newer ones print `bind: {create_host_path: true}` also for the long form.
+    A ulimit of 0 is left out by compose. Not every version prints the `mode` of a port that was given none. All else is
+    compared whole; it is what Docker Compose 2.26 prints.
     """
     for service in model["services"].values():
         for name, limit in (service.get("ulimits") or {}).items():
