@@ -36,6 +36,7 @@ class Yard:
         self.dir = directory
         self.project = f"ccyard-{uuid.uuid4().hex[:10]}"
         self.owner = f"{self.project}:test"
+        self.by = "docker compose"
         self.cancel = Cancel()
         self.said: list[str] = []
         self.notes: list[str] = []

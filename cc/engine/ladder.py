@@ -105,7 +105,7 @@ def run_ladder(
             return _reached(goal, number, rung, judged, descent)
         descent.used |= {number}
         descent.statuses.append(judged.status)
-        reason = judged.probe.reason or (judged.acted.reason if judged.acted else "") or rung.name
+        reason = (judged.acted.reason if judged.acted else "") or judged.probe.reason or rung.name
         descent.fallbacks.append(Fallback(goal, number, reason))
         number = 0
 

@@ -1,9 +1,9 @@
-"""Services of a compose file, up or down by `docker compose` (the plugin, then the legacy program of its own name).
+"""Services of a compose file, up or down: by compose, or up by `docker run` where there is no compose.
 
-up    ok when every service runs, was made from this file as it is now (compose's config hash), from the image that
-      is here now, and answers (`ready`, or its own health check). Else: missing images are pulled, taken ports are
-      named with their holder before anything is touched, `up -d`, wait for ready. What this act created and could
-      not bring to ready is removed again, its last log lines kept; what was there before stays.
+up    ok when every service runs, was made from this file as it is now (by a hash of its configuration) and from the
+      image that is here now, and answers (`ready`, or its own health check). Else: missing images are pulled, taken
+      ports are named with their holder before anything is touched, `up -d`, wait for ready. What this act created and
+      could not bring to ready is removed again, its last log lines kept; what was there before stays.
       A service that is meant to end (`completes`, or another waits for its success) is up once it ended with 0. One
       that says nothing of it, and has neither port, health check nor restart policy, may do so too: this `up` takes
       it, and as compose does the next one runs it again.
@@ -13,128 +13,25 @@ down  ok when no container and no network of the project is left.
 from __future__ import annotations
 
 import difflib
-import json
-import os
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from cc.engine.outcome import Fallback
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
-from cc.errors import CommandFailure, Failure, Interrupted
+from cc.errors import CommandFailure, ConfigError, Failure, Interrupted
 from cc.resources import port
+from cc.resources.compose_program import ComposeProgram
+from cc.resources.compose_project import Project
+from cc.resources.compose_run import DockerRun
 from cc.resources.containers_gone import PROJECT_LABEL, gone, naming_what_runs, service_names
 from cc.resources.docker import STOP_GRACE_S, Container, Docker
 from cc.resources.host import Host, Verb
 from cc.resources.readiness import READY_S, await_ready, why_not_ready
-from cc.resources.secret_file import read_secret
 
-ONE_OFF_LABEL = "com.docker.compose.oneoff"
-HASH_LABEL = "com.docker.compose.config-hash"
-HASH = re.compile("[0-9a-f]+")
 ROLL_BACK_S = 30.0
-UP_S = 120.0
 COMPLETED = "service_completed_successfully"
-
-
-@dataclass(frozen=True, slots=True)
-class ComposeFile:
-    """One compose file in one environment, read by compose itself, each reading once in a run."""
-
-    host: Host
-    docker: Docker
-    file: str
-    project: str
-    secrets: Mapping[str, str] = field(default_factory=dict)
-
-    def run(self, *args: str, deadline: float | None = None) -> Any:
-        """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin; a read without `deadline`."""
-        words = ("-f", self.file, "-p", self.project, *args)
-        secrets = self._secret_values()
-        extra = {"environ": secrets, "deadline": deadline, "secrets": tuple(secrets.values())}
-        if not self.host.memo.get("legacy compose"):
-            try:
-                return self.docker.cli("compose", *words, **extra)
-            except Failure as failure:
-                if failure.code != "tool_missing":
-                    raise
-                result = self._legacy(words, extra, failure)
-                self.host.memo["legacy compose"] = True
-                return result
-        return self._legacy(words, extra, None)
-
-    def _legacy(self, words: tuple[str, ...], extra: dict[str, Any], missing: Failure | None) -> Any:
-        try:
-            return self.docker.program("docker-compose", *words, **extra)
-        except Failure as failure:
-            if failure.code == "tool_missing" and missing is not None:
-                raise missing from failure  # what the plugin's absence said is what the user can mend
-            raise
-
-    def fallbacks(self) -> tuple[Fallback, ...]:
-        """That the program of compose's own name stood in for the plugin, if it did."""
-        if not self.host.memo.get("legacy compose"):
-            return ()
-        return (Fallback("compose", 0, "docker compose is not installed; used docker-compose"),)
-
-    def require_file(self) -> None:
-        """Raise Failure bad_config where there is no such file: compose would say so, after much else was done."""
-        if not os.path.isfile(self.file):
-            what = "is no file" if os.path.lexists(self.file) else "does not exist"
-            raise Failure(f"the compose file {self.file} {what}", code="bad_config", hint=f"ls -l {self.file}")
-
-    def _secret_values(self) -> dict[str, str]:
-        return {name: _read_secret(name, path) for name, path in self.secrets.items()}
-
-    def require_secrets(self) -> None:
-        """Raise Failure bad_config for a secret whose file holds nothing."""
-        for name, value in self._secret_values().items():
-            if not value:
-                raise Failure(f"{name}: {self.secrets[name]} holds no secret", code="bad_config")
-
-    def hashes(self) -> dict[str, str]:
-        """Compose's own hash of each service's configuration in this environment."""
-        key = ("compose hashes", self.file, self.project)
-        if key not in self.host.memo:
-            pairs = [line.split() for line in self.run("config", "--hash", "*").stdout.splitlines() if line.strip()]
-            if any(len(pair) != 2 or not HASH.fullmatch(pair[1]) for pair in pairs):
-                raise Failure("docker compose config did not answer with names and hashes", code="bad_answer")
-            self.host.memo[key] = dict(pairs)
-        found: dict[str, str] = self.host.memo[key]
-        return found
-
-    def services(self) -> dict[str, dict[str, Any]]:
-        """The services as compose resolved them (`config --format json`)."""
-        key = ("compose services", self.file, self.project)
-        if key not in self.host.memo:
-            text = self.run("config", "--format", "json").stdout
-            try:
-                self.host.memo[key] = json.loads(text)["services"]
-            except (ValueError, KeyError, TypeError):
-                raise Failure("docker compose config did not answer with JSON", code="bad_answer") from None
-        found: dict[str, dict[str, Any]] = self.host.memo[key]
-        return found
-
-    def log_tail(self, name: str) -> tuple[str, ...]:
-        """The last lines of a container, which knows the secrets and may have written them."""
-        return self.docker.log_tail(name, secrets=tuple(filter(None, self._secret_values().values())))
-
-    def containers(self) -> tuple[Container, ...]:
-        """Those of services. What somebody runs by `docker compose run` is his own affair."""
-        found = self.docker.containers({PROJECT_LABEL: self.project})
-        return tuple(each for each in found if each.labels.get(ONE_OFF_LABEL) != "True")
-
-
-def _read_secret(name: str, path: str) -> str:
-    """What the file holds; "" while there is none, which no act may begin with (a plan does not make the file)."""
-    try:
-        return read_secret(path)
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise Failure(f"{name}: cannot read {path}: {error.strerror}", code="bad_config") from error
+COMPOSE, RUN = "docker compose", "docker run"
 
 
 class Up:
@@ -142,21 +39,21 @@ class Up:
 
     probed = True
 
-    def __init__(self, compose: ComposeFile, services: tuple[str, ...], args: Mapping[str, Any]) -> None:
-        self._compose = compose
+    def __init__(self, project: Project, services: tuple[str, ...], args: Mapping[str, Any]) -> None:
+        self._project = project
         self._wanted = services
         self._ready: str | None = args.get("ready")
         self._within: float = args.get("within") or READY_S
-        self._wait = compose.host.wait
+        self._wait = project.host.wait
         self._again = args["state"] == "restarted"
         self._completes = frozenset(args.get("completes") or ())
         self._before: frozenset[tuple[str, str]] | None = None
         self._old: frozenset[tuple[str, str]] | None = None  # what was there when the act began
-        self.name = "docker compose"
+        self.name = args.get("by") or COMPOSE
 
     def probe(self, context: Context) -> Probe:
-        self._compose.require_file()
-        hashes = self._compose.hashes()  # first: that docker or compose is missing explains more than a silent engine
+        self._project.require_file()
+        hashes = self._project.hashes()  # first: that docker or compose is missing explains more than a silent engine
         by_service = self._own()
         wanted = self._wanted or tuple(hashes)
         for service in (*wanted, *self._completes):
@@ -164,7 +61,7 @@ class Up:
                 raise self._unknown(service, hashes)
         if self._again and self._before is None:
             self._before = frozenset((c.id, c.started_at) for c in by_service.values() if c.running)
-        reasons = [why for service in wanted if (why := self._unlike(by_service.get(service), service, hashes))]
+        reasons = [why for service in wanted if (why := self._unlike(by_service.get(service), service))]
         answer = tuple((c.id, c.state, c.started_at) for _, c in sorted(by_service.items()) if c.service in wanted)
         if reasons:
             return Probe(False, "; ".join(reasons), answer)
@@ -174,19 +71,19 @@ class Up:
         running = ", ".join(each.name for each in there if each.running)
         said = [running + (" running and ready" if self._wait else " running")] if running else []
         said += [each.describe() for each in there if not each.running]
-        return Probe(True, "; ".join(said) or f"{self._compose.file} has no service outside of profiles", answer)
+        return Probe(True, "; ".join(said) or f"{self._project.file} has no service outside of profiles", answer)
 
     def _unknown(self, service: str, known: Iterable[str]) -> Failure:
         near = difflib.get_close_matches(service, known, 1)
         advice = f"did you mean {near[0]!r}? " if near else ""
         return Failure(
-            f"{self._compose.file} has no service {service!r}", code="bad_config",
+            f"{self._project.file} has no service {service!r}", code="bad_config",
             hint=f"{advice}services are {', '.join(known)}; those of a profile need it in COMPOSE_PROFILES",
         )  # fmt: skip
 
     def _own(self) -> dict[str, Container]:
         """By service; of several the one that is worst off."""
-        found = sorted(self._compose.containers(), key=lambda each: not each.running)
+        found = sorted(self._project.containers(), key=lambda each: not each.running)
         return {container.service: container for container in found if container.service}
 
     def _finished(self, service: str, container: Container) -> bool | None:
@@ -198,7 +95,7 @@ class Up:
         return True if service in self._completes or self._may_end(service, container) else None
 
     def _may_end(self, service: str, container: Container) -> bool:
-        services = self._compose.services()
+        services = self._project.services()
         for each in services.values():
             awaited = each.get("depends_on") or {}
             if isinstance(awaited, dict) and (awaited.get(service) or {}).get("condition") == COMPLETED:
@@ -208,7 +105,7 @@ class Up:
         ended_in_this_act = self._old is not None and (container.id, container.started_at) not in self._old
         return ended_in_this_act and not serves
 
-    def _unlike(self, container: Container | None, service: str, hashes: Mapping[str, str]) -> str | None:
+    def _unlike(self, container: Container | None, service: str) -> str | None:
         """Why this container is not what the file says, or None."""
         if container is None:
             return f"{service} has no container"
@@ -217,9 +114,9 @@ class Up:
             return container.describe()
         if self._before and (container.id, container.started_at) in self._before:
             return f"{container.name} is to be restarted"
-        if container.labels.get(HASH_LABEL) != hashes[service]:
+        if not self._project.is_as_described(container, service):
             return f"{container.name} was made from another configuration"
-        here = self._compose.docker.image_id(container.image)
+        here = self._project.docker.image_id(container.image)
         if here is not None and here != container.image_id:
             return f"{container.name} runs an older image than {container.image} is now"
         return f"{container.name} has not finished yet" if finished is False and self._wait else None
@@ -230,7 +127,7 @@ class Up:
 
     def check(self, context: Context, before: Probe) -> None:
         own = self._own()
-        services = self._compose.services()
+        services = self._project.services()
         for service in self._wanted or tuple(services):
             said = services[service]
             self._check_name(said.get("container_name"))
@@ -241,11 +138,11 @@ class Up:
                 number = str(published.get("published") or "")  # a range such as 8000-8010 has no one port to ask
                 if number.isdecimal() and int(number) and published.get("protocol", "tcp") == "tcp":
                     address = published.get("host_ip") or "0.0.0.0"  # noqa: S104 - what compose will bind
-                    port.refuse_if_held(address, int(number), self._compose.docker.publisher)
+                    port.refuse_if_held(address, int(number), self._project.docker.publisher)
 
     def _check_name(self, name: str | None) -> None:
-        other = self._compose.docker.container(name) if name else None
-        if other is not None and other.labels.get(PROJECT_LABEL) != self._compose.project:
+        other = self._project.docker.container(name) if name else None
+        if other is not None and other.labels.get(PROJECT_LABEL) != self._project.name:
             project = other.labels.get(PROJECT_LABEL)
             whose = f"project {project!r}" if project else "somebody else"
             raise Failure(
@@ -255,34 +152,30 @@ class Up:
             )
 
     def act(self, context: Context, before: Probe) -> Acted:
-        self._compose.require_secrets()
-        there = self._compose.containers()
+        self._project.require_secrets()
+        there = self._project.containers()
         existed = {container.id for container in there}
         self._old = frozenset((container.id, container.started_at) for container in there)
-        services = self._compose.services()
+        services = self._project.services()
         wanted = self._wanted or tuple(services)
         for image in sorted({services[service]["image"] for service in wanted if services[service].get("image")}):
-            if self._compose.docker.image_id(image) is None:
-                self._compose.docker.pull(image, context)
+            if self._project.docker.image_id(image) is None:
+                self._project.docker.pull(image, context)
         try:
             if self._again:
-                grace = str(round(STOP_GRACE_S))
-                self._compose.run(
-                    "stop", "--timeout", grace, *self._wanted, deadline=context.left(STOP_GRACE_S * 2 + 30)
-                )
+                self._project.stop(self._wanted, STOP_GRACE_S, context)
             if any(container.state == "paused" for container in there):
-                self._compose.run("unpause", *self._wanted, deadline=context.left(UP_S))  # `up` leaves it paused
-            # Not --no-deps: it leaves `depends_on` out of the configuration, and so out of its hash.
-            self._compose.run("up", "-d", *self._wanted, deadline=context.left(UP_S))
+                self._project.unpause(self._wanted, context)  # `up` leaves it paused
+            self._project.start(self._wanted, context)
             if self._wait:
                 await_ready(
-                    context, self._compose.log_tail, lambda: self._named(wanted), url=self._ready, within=self._within,
+                    context, self._project.log_tail, lambda: self._named(wanted), url=self._ready, within=self._within,
                     finished=self._finished,
                 )  # fmt: skip
         except Failure as failure:
             self._roll_back(existed, failure)
             raise
-        return Acted(fallbacks=self._compose.fallbacks())
+        return Acted(fallbacks=self._project.fallbacks())
 
     def _named(self, wanted: tuple[str, ...]) -> dict[str, Container | None]:
         own = self._own()
@@ -290,15 +183,15 @@ class Up:
 
     def _roll_back(self, existed: set[str], failure: Failure) -> None:
         """Remove what this act created. Its last words were taken before (`unhealthy`), or are taken now."""
-        docker = Docker(self._compose.host, despite_cancel=True)
-        compose = replace(self._compose, docker=docker)
+        docker = Docker(self._project.host, despite_cancel=True)
+        project = replace(self._project, docker=docker)
         try:
-            created = [container for container in compose.containers() if container.id not in existed]
+            created = [container for container in project.containers() if container.id not in existed]
             if isinstance(failure, CommandFailure) and not isinstance(failure, Interrupted):
                 for container in created:
-                    failure.evidence += compose.log_tail(container.name)
+                    failure.evidence += project.log_tail(container.name)
             if not existed:
-                compose.run("down", "--timeout", "2", deadline=ROLL_BACK_S)
+                project.remove(ROLL_BACK_S)
             elif created:
                 docker.cli("rm", "-fv", *[container.id for container in created], deadline=ROLL_BACK_S)
         except Failure as trouble:
@@ -310,40 +203,44 @@ class Down:
 
     probed = True
 
-    def __init__(self, compose: ComposeFile, services: tuple[str, ...], args: Mapping[str, Any]) -> None:
-        self._compose = compose
+    def __init__(self, project: ComposeProgram, services: tuple[str, ...], args: Mapping[str, Any]) -> None:
+        self._project = project
         self._services = services
         self._timeout = float(args.get("timeout") or STOP_GRACE_S)
         self._volumes = bool(args.get("volumes"))
         self.name = "docker compose down" if not services else "docker compose rm"
 
     def probe(self, context: Context) -> Probe:
-        return gone(self._compose.docker, self._compose.project, self._services, volumes=self._volumes)
+        return gone(self._project.docker, self._project.name, self._services, volumes=self._volumes)
 
     def check(self, context: Context, before: Probe) -> None:
-        self._compose.require_file()
+        self._project.require_file()
 
     def act(self, context: Context, before: Probe) -> Acted:
-        with naming_what_runs(self._compose.docker, self._compose.project, self._services):
+        with naming_what_runs(self._project.docker, self._project.name, self._services):
             self._stop(context)
-        return Acted("stopped by docker compose", fallbacks=self._compose.fallbacks())
+        return Acted("stopped by docker compose", fallbacks=self._project.fallbacks())
 
     def _stop(self, context: Context) -> None:
         grace = str(round(self._timeout))
         deadline = context.left(self._timeout * 2 + 30)
         if self._services:
-            self._compose.run("stop", "--timeout", grace, *self._services, deadline=deadline)
-            self._compose.run("rm", "-f", *self._services, deadline=deadline)
+            self._project.run("stop", "--timeout", grace, *self._services, deadline=deadline)
+            self._project.run("rm", "-f", *self._services, deadline=deadline)
         else:
             flags = ("--volumes",) if self._volumes else ()
-            self._compose.run("down", "--timeout", grace, "--remove-orphans", *flags, deadline=deadline)
+            self._project.run("down", "--timeout", grace, "--remove-orphans", *flags, deadline=deadline)
 
 
 def _make(host: Host, args: Mapping[str, Any]) -> Action:
     secrets = {name: host.path(path) for name, path in (args.get("secrets") or {}).items()}
-    compose = ComposeFile(host, Docker(host), host.path(args["file"]), args.get("project") or host.project, secrets)
+    about = (host, Docker(host), host.path(args["file"]), args.get("project") or host.project, secrets)
     services = service_names(args)
-    return Down(compose, services, args) if args["state"] == "down" else Up(compose, services, args)
+    if args["state"] == "down":
+        if args.get("by") == RUN:
+            raise ConfigError("state down has a verb of its own without compose: containers_gone", field="compose.by")
+        return Down(ComposeProgram(*about), services, args)
+    return Up(DockerRun(*about) if args.get("by") == RUN else ComposeProgram(*about), services, args)
 
 
 VERB = Verb(
@@ -353,6 +250,7 @@ VERB = Verb(
             Field("file", "path", default="docker-compose.yml", doc="the compose file"),
             Field("services", "strings", doc="only these; all of them where it is left out"),
             Field("state", "string", required=True, choices=("up", "restarted", "down"), doc="what to ensure"),
+            Field("by", "string", choices=(COMPOSE, RUN), default=COMPOSE, doc="which program makes the containers"),
             Field("project", "string", doc="compose project; this run's own where it is left out"),
             Field("completes", "strings", doc="services that do their work and end with 0, such as a migration"),
             Field("ready", "string", doc="URL that must answer 200 before it counts as up"),

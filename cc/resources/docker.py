@@ -52,6 +52,7 @@ class Container:
     started_at: str = ""
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)  # by name, those without one too: where it is mounted
 
     @property
     def service(self) -> str:
@@ -89,6 +90,11 @@ class Container:
                 inside: (found[0].get("HostIp", ""), int(found[0]["HostPort"]))
                 for inside, found in bound.items()
                 if found and found[0].get("HostPort")
+            },
+            volumes={
+                mount["Name"]: mount["Destination"]
+                for mount in told.get("Mounts") or ()
+                if mount.get("Type") == "volume" and mount.get("Name")
             },
         )
 
@@ -256,6 +262,11 @@ class Docker:
         if kind == "network":
             return [_told(each, "Name") for each in self._get(f"/networks?{query}", list)]
         return [_told(each, "Name") for each in self._get(f"/{kind}s?{query}").get("Volumes") or ()]
+
+    def labels(self, kind: str, name: str) -> dict[str, str] | None:
+        """The labels of the network or volume (`kind`) of that name, None if there is none."""
+        told = self._inspect(kind, f"/{kind}s/{quote(name, safe='')}", name)
+        return None if told is None else dict(told.get("Labels") or {})
 
     def version(self) -> str:
         """The engine's version. Raises the Failure that says why there is none."""

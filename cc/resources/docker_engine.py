@@ -7,7 +7,9 @@
     Docker Desktop      open -g -a Docker
     dockerd, as root    dockerd, detached, without our mark: it is the user's from then on
 
-The first that this machine has, and the next if it fails. Then the engine must answer within 60 s.
+The first that this machine has, and the next if it fails. Then the engine must answer within 60 s. The machine's own
+(all but colima and Docker Desktop) only where they serve the socket that is asked: to start one daemon because another
+is out of reach would help nobody.
 """
 
 from __future__ import annotations
@@ -24,13 +26,15 @@ from cc.engine.step import Acted, Context, Probe
 from cc.engine.waiting import wait_for
 from cc.errors import CommandFailure, Failure, Interrupted
 from cc.resources.docker import HUNG, PROGRAM_HUNG, Docker
-from cc.resources.docker_socket import START_HINT
+from cc.resources.docker_socket import DEFAULT_SOCKET, START_HINT, local_socket
 from cc.resources.host import Host, Verb
 from cc.shell import Child, Command
 
 START_S = 60.0
 SYSTEMD = "/run/systemd/system"
 INIT_SCRIPT = "/etc/init.d/docker"
+SYSTEM_SOCKETS: tuple[str, ...] = (DEFAULT_SOCKET, "/run/docker.sock")
+USER_SOCKET = "/run/user/"
 
 
 class DockerEngine:
@@ -82,20 +86,28 @@ class DockerEngine:
         """The ways of starting it that this machine has, in the order of the table above."""
         path = self._host.environ.get("PATH")
         root = os.geteuid() == 0
+        socket = local_socket(self._host.environ)
+        if socket is None:
+            return []  # another machine's
+        system = socket in SYSTEM_SOCKETS
+        rootless = system or socket.startswith(USER_SOCKET)
 
         def has(name: str) -> bool:
             return shutil.which(name, path=path) is not None
 
         ways: list[tuple[str, ...]] = []
         if has("systemctl") and os.path.isdir(SYSTEMD):
-            ways.append(("systemctl", "start", "docker") if root else ("systemctl", "--user", "start", "docker"))
-        elif has("service") and root and os.path.exists(INIT_SCRIPT):
+            if root and system:
+                ways.append(("systemctl", "start", "docker"))
+            elif rootless and not root:
+                ways.append(("systemctl", "--user", "start", "docker"))
+        elif has("service") and root and system and os.path.exists(INIT_SCRIPT):
             ways.append(("service", "docker", "start"))
         if has("colima"):
             ways.append(("colima", "start"))
         if sys.platform == "darwin" and os.path.isdir("/Applications/Docker.app"):
             ways.append(("open", "-g", "-a", "Docker"))
-        if has("dockerd") and root:
+        if has("dockerd") and root and system:
             ways.append(("dockerd",))
         return ways
 

@@ -92,20 +92,20 @@ def stop_group(
     context: Context,
     stop_signal: str = "TERM",
     marked: str | None = None,
-    alone: bool = False,
+    by_mark: bool = False,
 ) -> Stopped:
     """End the process, its group, its descendants and all that carries its CC_PROCESS mark.
 
     The signal, `grace` seconds, a new look, KILL until none is left. What is gone already is no failure.
 
     `marked` ("CC_PROCESS=...") finds what a leader that died already left behind; by itself it is read off the leader.
-    `alone`: the process and nobody else, as its children are not its own: a supervisor's are services, or a Docker
+    `by_mark`: the process and what carries its mark, and not its children as such: a supervisor's may be a Docker
     daemon that it started for the user.
     Raises Failure not_ours (another user's, ourselves, a parent of ours), permission_denied, not_satisfied (it outlived
     KILL). A run that was cancelled or is out of time shortens the grace to a second and stops all the same: half a stop
     helps nobody.
     """
-    kin = _Kin(identity, marked, alone=alone)
+    kin = _Kin(identity, marked, by_mark=by_mark)
     members = kin.alive()
     if not members:
         return Stopped(0, killed=False)
@@ -142,9 +142,9 @@ def _ended(kin: _Kin, leader: Stat, context: Context, grace: float) -> bool:
 class _Kin:
     """The processes of one stop. Known members stay known: a child whose parent just died is still found."""
 
-    def __init__(self, leader: Identity, marked: str | None, *, alone: bool = False) -> None:
+    def __init__(self, leader: Identity, marked: str | None, *, by_mark: bool = False) -> None:
         self._leader = leader
-        self._alone = alone
+        self._by_mark = by_mark
         self._skipped = own_line()
         # The kernel gives no pid away while a group of that number lives, so whose leader is seen alive, his is the
         # group. With the leader gone only the mark tells its group from a stranger's.
@@ -167,13 +167,11 @@ class _Kin:
     def alive(self) -> list[Stat]:
         """Who lives of them now, the leader first."""
         rows = [stat for stat in table() if stat.pid not in self._skipped]
-        if self._alone:
-            rows = [stat for stat in rows if _identity(stat) == self._leader]
         members = {stat.pid: stat for stat in rows if self._belongs(stat)}
         if self._mark is not None:
             members.update((stat.pid, stat) for stat in _marked(self._mark, rows))
         children: dict[int, list[Stat]] = {}
-        for stat in rows:
+        for stat in () if self._by_mark else rows:
             children.setdefault(stat.parent, []).append(stat)
         waiting = list(members)
         while waiting:
@@ -192,12 +190,12 @@ class _Kin:
 
     def _belongs(self, stat: Stat) -> bool:
         known = _identity(stat) == self._leader or (stat.pid, stat.start_time) in self.seen
-        return known or (self._there and stat.group == self._leader.pid)
+        return known or (self._there and not self._by_mark and stat.group == self._leader.pid)
 
     def signal(self, number: int, members: list[Stat]) -> None:
         """Once to each: by group where all of the leader's own is meant, one by one where not."""
         group = self._leader.pid
-        in_group = [stat for stat in members if self._there and not self._alone and stat.group == group]
+        in_group = [stat for stat in members if self._there and not self._by_mark and stat.group == group]
         if in_group:
             try:
                 os.killpg(group, number)

@@ -25,7 +25,7 @@ from cc.services.orchestrator import CONTROL, Operation, Orchestrator
 from cc.services.stack import BY_NAME, Stack
 from cc.supervisor import request
 from cc.supervisor.client import Client
-from cc.supervisor.reach import NAME, Reach, Reached, tells_of_silence
+from cc.supervisor.reach import NAME, NOBODY_WATCHES, Reach, Reached, tells_of_silence
 
 
 class Operator(Protocol):
@@ -82,7 +82,8 @@ class Control:
             self._tell(StepFinished(reached.step.name, reached.step.outcome))
         recap, supervised = self._carry_out(operation, reached)
         if reached.step is not None:
-            recap = replace(recap, steps=(reached.step, *recap.steps))
+            lost = reached.client is not None and not supervised
+            recap = replace(recap, steps=(_lost(reached.step, recap) if lost else reached.step, *recap.steps))
         recap = replace(recap, fallbacks=(*reached.fallbacks, *recap.fallbacks))
         if operation.command == "down" and set(operation.services) == set(BY_NAME):
             context = Context(clock=self._stack.clock, cancel=self._stack.cancel)
@@ -122,6 +123,13 @@ class Control:
 
 def _left_out() -> NamedOutcome:
     return NamedOutcome(NAME, Outcome(Status.SKIPPED, "switched off by --no-supervisor", attempts=0))
+
+
+def _lost(step: NamedOutcome, recap: Recap) -> NamedOutcome:
+    """It was reached, and went away in the middle: at the end of this run nobody watches (L2 rung 3)."""
+    why = f"running without a supervisor: {recap.fallbacks[0].reason}"
+    less = replace(step.outcome, status=Status.SKIPPED, degraded=True, reason=why, rung=3, rung_name="without")
+    return NamedOutcome(step.name, replace(less, hint=NOBODY_WATCHES))
 
 
 def _but_the_end(listener: Listener) -> Listener:

@@ -226,9 +226,10 @@ class Daemon:
         return [name for name in operation.services if name in were]
 
     def _status(self, params: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
-        watched = {each.name: each for each in self._watchdog.watched()}
         stack = self._fresh()
-        services = [self._as_watched(health, watched.get(health.name)) for health in read_all(stack, within=STATUS_S)]
+        found = read_all(stack, within=STATUS_S)
+        watched = {each.name: each for each in self._watchdog.watched()}
+        services = [self._as_watched(health, watched.get(health.name)) for health in found]
         uptime = round(self._clock.now() - self._started, 1)
         supervisor = {"state": "running", "pid": os.getpid(), "uptime_s": uptime}
         alerts = [{"service": each.service, "at": each.at, "reason": each.reason} for each in self._registry.alerts()]

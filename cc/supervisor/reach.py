@@ -18,6 +18,7 @@ from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import CcError, Failure, Interrupted
 from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
+from cc.resources.process_table import Identity
 from cc.services.stack import Stack
 from cc.shell import Command, is_alive
 from cc.supervisor import request, transport
@@ -29,6 +30,7 @@ NAME = "supervisor"
 START_S = 10.0
 STOP_S = 5.0
 ANSWER_S = 2.0
+NOBODY_WATCHES = "nobody restarts what crashes; `up` tries again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,16 @@ class Reach:
                     raise Failure("it ended at once", code="unhealthy", evidence=_tail(log, began)) from failure
                 return None
 
-        found = wait_for(self._context, "the supervisor to answer", look, within=START_S)
-        if found is None:
-            raise Failure(f"it did not answer within {START_S:g} s", code="deadline", evidence=_tail(log, began))
+        try:
+            found = wait_for(self._context, "the supervisor to answer", look, within=START_S)
+            if found is None:
+                raise Failure(f"it did not answer within {START_S:g} s", code="deadline", evidence=_tail(log, began))
+        except Failure:
+            child.poll()  # if it ended, it is ours to bury; else it must not wake up when nobody expects it any more
+            started_one = Identity(child.pid, child.start_time)
+            own = mark(state.owner, NAME)
+            stop_group(started_one, grace=1.0, context=self._context, marked=own, by_mark=True)
+            raise
         client, said = found
         if said.get("repaired"):
             fallbacks.append(Fallback(NAME, 2, str(said["repaired"])))
@@ -123,7 +132,7 @@ class Reach:
         why = f"running without a supervisor: {failure.message}"
         outcome = Outcome(
             Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", evidence=failure.evidence,
-            hint="nobody restarts what crashes; `up` tries again",
+            hint=NOBODY_WATCHES,
         )  # fmt: skip
         return Reached(None, NamedOutcome(NAME, outcome), (*fallbacks, Fallback(NAME, 3, why)))
 
@@ -174,7 +183,7 @@ class Reach:
         owner = self._stack.state.owner
         found = find_ours(owner, NAME)
         for identity in found:
-            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME), alone=True)
+            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME), by_mark=True)
         return bool(found)
 
 
@@ -188,7 +197,7 @@ def tells_of_silence(failure: Failure) -> bool:
 def _tail(log: str, began: int) -> tuple[str, ...]:
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
-            file.seek(began)
-            return tuple(file.read()[-4096:].splitlines()[-10:])
+            file.seek(max(began, os.fstat(file.fileno()).st_size - 4096))
+            return tuple(file.read(4096).splitlines()[-10:])
     except OSError:
         return ()

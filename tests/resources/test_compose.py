@@ -1,4 +1,7 @@
-"""Compose on the real engine: what is up and what is not, what changes it, and what is left when it fails."""
+"""Compose on the real engine: what is up and what is not, what changes it, and what is left when it fails.
+
+By both ways: compose itself, and `docker run` from our own reading of the file.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +44,10 @@ def image(store: Registry) -> str:
     return name
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[Yard]:
+@pytest.fixture(params=["docker compose", "docker run"])
+def own(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Yard]:
     with yard(tmp_path) as made:
+        made.by = request.param
         yield made
 
 
@@ -54,7 +58,7 @@ def compose_file(own: Yard, **services: dict[str, Any]) -> None:
 
 
 def up(own: Yard, *, host: dict[str, Any] | None = None, **args: Any) -> Judged:
-    return own.ensure(VERB, {"file": "c.yml", "state": "up", **args}, **(host or {}))
+    return own.ensure(VERB, {"file": "c.yml", "state": "up", "by": own.by, **args}, **(host or {}))
 
 
 def refused(own: Yard, *, host: dict[str, Any] | None = None, **args: Any) -> Failure:
@@ -140,11 +144,12 @@ def test_another_configuration_makes_another_container_and_leaves_its_neighbour(
 
 
 def test_a_newer_image_under_the_same_tag_makes_another_container(own: Yard, store: Registry) -> None:
-    name = store.put("moving", note="one")
+    tag = f"moving-{own.by.split()[1]}"
+    name = store.put(tag, note="one")
     compose_file(own, a={"image": name})
     up(own)
     before = own.containers()
-    store.put("moving", note="two")
+    store.put(tag, note="two")
     assert up(own).status.value == OK  # nobody fetched it
     docker("pull", "-q", name)
     assert up(own).status.value == CHANGED
@@ -155,9 +160,10 @@ def test_a_newer_image_under_the_same_tag_makes_another_container(own: Yard, sto
 def test_an_image_that_is_missing_is_fetched_and_one_that_nobody_has_costs_nothing_that_runs(
     own: Yard, store: Registry, image: str
 ) -> None:
-    compose_file(own, a={"image": store.put("fresh", note="fresh")})
+    fresh = store.put(f"fresh-{own.by.split()[1]}", note="fresh")
+    compose_file(own, a={"image": fresh})
     assert up(own).status.value == CHANGED
-    assert own.notes == [f"pulling {store.name('fresh')}"]
+    assert own.notes == [f"pulling {fresh}"]
     compose_file(own, a={"image": store.name("fresh")}, b={"image": store.name("nope")})
     error = refused(own)
     assert (error.code, store.name("nope") in error.message) == ("image_missing", True)

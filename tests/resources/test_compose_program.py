@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cc.errors import Failure, ToolMissing
-from cc.resources.compose import ComposeFile
+from cc.resources.compose_program import ComposeProgram
 from cc.resources.docker import Docker
 from cc.resources.host import Host
 from cc.shell import ScriptedShell
@@ -18,9 +18,9 @@ NO_PLUGIN = "docker: 'compose' is not a docker command."
 CONFIG = ("-f", "/c.yml", "-p", "p", "config", "--hash", "*")
 
 
-def compose(shell: ScriptedShell) -> ComposeFile:
+def compose(shell: ScriptedShell) -> ComposeProgram:
     host = Host(shell, "/", {"DOCKER_HOST": "tcp://127.0.0.1:1"})
-    return ComposeFile(host, Docker(host), "/c.yml", "p")
+    return ComposeProgram(host, Docker(host), "/c.yml", "p")
 
 
 def refused(shell: ScriptedShell) -> Failure:
@@ -83,9 +83,9 @@ def test_a_refusal_is_not_taken_to_the_other_program() -> None:
     assert len(shell.ran) == 1
 
 
-def with_secret(path: Path, shell: ScriptedShell) -> ComposeFile:
+def with_secret(path: Path, shell: ScriptedShell) -> ComposeProgram:
     host = Host(shell, "/", {"DOCKER_HOST": "tcp://127.0.0.1:1"})
-    return ComposeFile(host, Docker(host), "/c.yml", "p", {"PASSWORD": str(path)})
+    return ComposeProgram(host, Docker(host), "/c.yml", "p", {"PASSWORD": str(path)})
 
 
 @pytest.mark.parametrize(

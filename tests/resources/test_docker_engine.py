@@ -86,6 +86,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
         (place / "engine.py").write_text(ENGINE)
         monkeypatch.setattr(module, "SYSTEMD", str(place / "systemd"))
         monkeypatch.setattr(module, "INIT_SCRIPT", str(place / "init-docker"))
+        monkeypatch.setattr(module, "SYSTEM_SOCKETS", (str(place / "d.sock"),))
         made = Machine(place)
         yield made
         made.cancel.close()
@@ -243,3 +244,18 @@ def test_a_probe_that_says_no_says_why(machine: Machine) -> None:
     found = machine.action().probe(machine.context)
     assert isinstance(found, Probe)
     assert (found.satisfied, "not running" in found.reason) == (False, True)
+
+
+def test_the_machines_own_daemon_is_not_started_for_an_endpoint_that_it_does_not_serve(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SYSTEM_SOCKETS", ("/var/run/docker.sock",))
+    systemd(machine)
+    for name in ("systemctl", "service", "dockerd"):
+        machine.has(name, SERVE)
+    with pytest.raises(Failure, match="nothing here can start it") as caught:
+        run_action(machine.action(), machine.context)
+    assert (caught.value.code, machine.ran()) == ("daemon_down", [])
+    machine.has("colima", DETACH)
+    assert run_action(machine.action(), machine.context).status.value == "changed"
+    assert machine.ran() == ["colima start"]

@@ -263,7 +263,9 @@ def test_one_that_leads_no_group_is_stopped_without_its_group(host: Host, contex
     assert child.returncode == -signal.SIGTERM
 
 
-def test_one_that_is_stopped_alone_leaves_its_children_be(host: Host, context: Context, eventually: Eventually) -> None:
+def test_one_that_is_stopped_by_its_mark_leaves_children_without_it_be(
+    host: Host, context: Context, eventually: Eventually
+) -> None:
     parent = subprocess.Popen(
         ["sh", "-c", "sleep 600 & echo $!; exec sleep 600"], start_new_session=True, stdout=subprocess.PIPE, text=True
     )
@@ -274,7 +276,7 @@ def test_one_that_is_stopped_alone_leaves_its_children_be(host: Host, context: C
     assert found is not None
     os.kill(parent.pid, signal.SIGSTOP)
     try:
-        assert stop_group(found, grace=0.3, context=context, alone=True).count == 1
+        assert stop_group(found, grace=0.3, context=context, by_mark=True).count == 1
         parent.wait(10)
         assert is_alive(child)
     finally:
