@@ -323,12 +323,28 @@ def test_killed_in_the_middle_of_up_its_run_is_carried_out_directly_and_its_comm
     os.kill(supervisors(box)[0], signal.SIGKILL)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    reasons = " ".join(fallback["reason"] for fallback in json.loads(out)["fallbacks"])
+    told = json.loads(out)
+    reasons = " ".join(fallback["reason"] for fallback in told["fallbacks"])
     assert "supervisor unavailable: the supervisor went away" in reasons
     assert "was killed in the middle" in reasons
+    step = next(step for step in told["steps"] if step["name"] == "supervisor")
+    assert (told["degraded"], step["status"], step["rung"]) == (True, "skipped", 3)
+    assert step["reason"].startswith("running without a supervisor: ")
     assert (len(masters(box)), slowed(box), supervisors(box)) == (1, [], [])
     assert box.ask("up", "--no-docker").step("dashboard")["status"] == "ok"
     assert (len(masters(box)), len(supervisors(box))) == (1, 1)
+
+
+def test_one_that_was_given_up_on_does_not_wake_up_later(box: Box) -> None:
+    faults = {"CC_FAULTS": f"{os.path.basename(sys.executable)} -m cc.supervisor=slow:600"}
+    up = box.ask("up", "--no-docker", env=faults)
+    assert "did not answer within" in up.step("supervisor")["reason"]
+    assert [words for _, words in box.processes() if "cc.supervisor" in words or "sleep" in words] == []
+    process = box.start("up", "--no-docker", env=faults)
+    eventually(lambda: [words for _, words in box.processes() if "sleep" in words], what="another to be started")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    assert [words for _, words in box.processes() if "cc.supervisor" in words or "sleep" in words] == []
 
 
 def slowed(box: Box) -> list[int]:
