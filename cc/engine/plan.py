@@ -2,16 +2,27 @@
 
 A planned action is asked as a real one is, and where the real one would act it says so instead. Ladders and the runner
 need not know: a rung whose check fails leads down exactly as it would, and after a repair that would act the rungs are
-taken for what the repair is there for: nobody can ask them how they would find the world then.
+taken for what the repair is there for: nobody can ask them how they would find the world then. What no probe can tell
+(a pull, a daemon's start) an action says itself (`Uncertain`), and it stands in the plan as "known by trying".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from cc.engine.ladder import Ladder, Rung
 from cc.engine.runner import Step
 from cc.engine.step import Acted, Action, Context, Probe
+
+
+@runtime_checkable
+class Uncertain(Protocol):
+    """An action of whose act something can only be known by trying."""
+
+    def known_by_trying(self, context: Context) -> str:
+        """What, as the rest of a sentence ("whether ..."); "" if nothing is."""
+        ...
 
 
 @dataclass(slots=True)
@@ -29,6 +40,7 @@ class Planned:
         self._foretold = foretold or _Foretold()
         self._repairs = repairs
         self._before: Probe | None = None
+        self._open = ""
         self.name = action.name
         self.probed = action.probed
 
@@ -38,8 +50,9 @@ class Planned:
 
     def probe(self, context: Context) -> Probe:
         if self._before is not None:
-            reason = self._before.reason
-            return Probe(True, f"would change: {reason}" if reason else "would change", diff=self._before.diff)
+            said = ": ".join(filter(None, ("would change", self._before.reason)))
+            said += f"; known by trying: {self._open}" if self._open else ""
+            return Probe(True, said, diff=self._before.diff)
         return Probe(False, f"after {self._after}") if self._after else self._action.probe(context)
 
     def check(self, context: Context, before: Probe) -> None:
@@ -48,6 +61,8 @@ class Planned:
 
     def act(self, context: Context, before: Probe) -> Acted:
         self._before = before
+        if isinstance(self._action, Uncertain) and not self._after:
+            self._open = self._action.known_by_trying(context)
         if self._repairs:
             self._foretold.repaired_by = self.name
         return Acted("" if self.probed else "would run")

@@ -151,16 +151,23 @@ class Up:
                 hint=f"docker rm -f {name}   # if you don't need it, or set CC_PROJECT to another name",
             )
 
+    def _missing_images(self) -> list[str]:
+        services = self._project.services()
+        named = {services[service].get("image") for service in self._wanted or tuple(services)}
+        return [image for image in sorted(filter(None, named)) if self._project.docker.image_id(image) is None]
+
+    def known_by_trying(self, context: Context) -> str:
+        """What no probe can tell of the act: whether a registry gives what is not here (engine/plan.py)."""
+        return ", ".join(f"whether image {image} can be pulled" for image in self._missing_images())
+
     def act(self, context: Context, before: Probe) -> Acted:
         self._project.require_secrets()
         there = self._project.containers()
         existed = {container.id for container in there}
         self._old = frozenset((container.id, container.started_at) for container in there)
-        services = self._project.services()
-        wanted = self._wanted or tuple(services)
-        for image in sorted({services[service]["image"] for service in wanted if services[service].get("image")}):
-            if self._project.docker.image_id(image) is None:
-                self._project.docker.pull(image, context)
+        wanted = self._wanted or tuple(self._project.services())
+        for image in self._missing_images():
+            self._project.docker.pull(image, context)
         try:
             if self._again:
                 self._project.stop(self._wanted, STOP_GRACE_S, context)

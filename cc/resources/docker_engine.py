@@ -62,6 +62,10 @@ class DockerEngine:
                 "the Docker daemon is not running, and nothing here can start it", code="daemon_down", hint=START_HINT
             )
 
+    def known_by_trying(self, context: Context) -> str:
+        """What no probe can tell of the act (engine/plan.py)."""
+        return f"whether `{' '.join(self._ways()[0])}` brings it up"
+
     def act(self, context: Context, before: Probe) -> Acted:
         refusals = []
         for way in self._ways():

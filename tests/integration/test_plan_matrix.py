@@ -1,0 +1,140 @@
+"""What `plan` foretells is what `up` then does, whatever a probe can see of what is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.integration.box import Box, Done, held, path_without
+
+NO_COMPOSE = "docker compose=missing;docker-compose=missing"
+PYTHON = os.path.basename(sys.executable)
+Fault = Callable[[Box, ExitStack], None]
+
+
+def told(done: Done) -> dict[str, Any]:
+    """Of each step what both know; `plan` says nothing of the supervisor."""
+    keys = ("status", "degraded", "rung", "rung_name")
+    return {
+        step["name"]: {**{key: step[key] for key in keys}, "left": [tried["error"] for tried in step["tried"]]}
+        for step in done.json["steps"]
+        if step["name"] != "supervisor"
+    }
+
+
+def agrees(box: Box, *flags: str) -> dict[str, Any]:
+    """Plan, up, and plan again: the first two say the same, and then nothing is pending that `up` could have done."""
+    foretold = told(box.ask("plan", *(flag for flag in flags if flag != "--no-supervisor")))
+    up = box.ask("up", *flags)
+    assert told(up) == foretold, up.err
+    assert box.ask("plan").json["counts"]["changed"] == 0
+    return foretold
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as made:
+        yield made
+
+
+def nothing(box: Box, stack: ExitStack) -> None:
+    pass
+
+
+def no_docker(box: Box, stack: ExitStack) -> None:
+    box.env["PATH"] = path_without(box.dir, "docker", "docker-compose")
+
+
+def daemon_down(box: Box, stack: ExitStack) -> None:
+    box.env["DOCKER_HOST"] = f"unix://{box.dir}/none.sock"
+
+
+def first_port(box: Box, stack: ExitStack) -> None:
+    daemon_down(box, stack)
+    stack.enter_context(held(box.dashboard_ports[0]))
+
+
+def every_port(box: Box, stack: ExitStack) -> None:
+    daemon_down(box, stack)
+    for port in box.dashboard_ports:
+        stack.enter_context(held(port))
+
+
+def no_gunicorn(box: Box, stack: ExitStack) -> None:
+    daemon_down(box, stack)
+    box.env["CC_FAULTS"] = f"{PYTHON} -m gunicorn=missing"
+
+
+@pytest.mark.parametrize("fault", [no_docker, daemon_down, first_port, every_port, no_gunicorn])
+def test_without_containers(box: Box, stack: ExitStack, fault: Fault) -> None:
+    fault(box, stack)
+    agrees(box, "--no-supervisor")
+
+
+def no_compose(box: Box, stack: ExitStack) -> None:
+    box.env["CC_FAULTS"] = NO_COMPOSE
+
+
+def taken(box: Box, stack: ExitStack) -> None:
+    stack.enter_context(held(int(box.env["CC_CLICKHOUSE_PORT"])))
+
+
+def taken_of_the_collector(box: Box, stack: ExitStack) -> None:
+    stack.enter_context(held(int(box.env["CC_OTLP_GRPC_PORT"])))
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("fault", [nothing, no_compose, taken, taken_of_the_collector])
+def test_from_nothing(box: Box, stack: ExitStack, fault: Fault) -> None:
+    fault(box, stack)
+    agrees(box)
+
+
+def killed(box: Box) -> None:
+    subprocess.run(["docker", "kill", f"{box.project}-clickhouse-otel"], check=True, capture_output=True)
+
+
+def removed(box: Box) -> None:
+    subprocess.run(["docker", "rm", "-f", f"{box.project}-otel-collector"], check=True, capture_output=True)
+
+
+def readable(box: Box) -> None:
+    (box.state / "clickhouse.password").chmod(0o644)
+
+
+def other_port(box: Box) -> None:
+    box.env["CC_OTLP_GRPC_PORT"] = str(int(box.env["CC_OTLP_GRPC_PORT"]) + 5)
+
+
+def compose_gone(box: Box) -> None:
+    box.env["CC_FAULTS"] = NO_COMPOSE
+
+
+def standing(box: Box) -> None:
+    pass
+
+
+@pytest.mark.docker
+def test_from_a_stack_that_stands_and_was_disturbed(box: Box) -> None:
+    assert box.ask("up", "--no-supervisor").code == 0
+    for disturb in (standing, killed, removed, readable, other_port, compose_gone):
+        disturb(box)
+        foretold = told(box.ask("plan"))
+        up = box.ask("up", "--no-supervisor")
+        assert told(up) == foretold, disturb.__name__
+
+
+@pytest.mark.docker
+def test_what_only_trying_can_tell_is_said_to_be_known_by_trying(box: Box) -> None:
+    box.env["CC_CLICKHOUSE_IMAGE"] = "127.0.0.1:1/nobody/has:this"
+    plan = box.ask("plan")
+    step = plan.step("clickhouse")
+    assert (step["status"], step["rung"]) == ("changed", 0)
+    assert "known by trying: whether image 127.0.0.1:1/nobody/has:this can be pulled" in step["reason"]
+    assert "known by trying" in box.run("plan").out
