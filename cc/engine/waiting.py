@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def wait_for(
     context: Context,
-    what: str,
+    what: str | Callable[[], str],
     look: Callable[[], T | None],
     *,
     within: float,
@@ -24,8 +24,8 @@ def wait_for(
 ) -> T | None:
     """Call `look` until it returns something, at most `within` seconds; None when the time is over.
 
-    Pauses grow from `first_pause` to `longest_pause` seconds. Raises Interrupted when the run is cancelled, and what
-    `look` raises.
+    Pauses grow from `first_pause` to `longest_pause` seconds. `what` may be asked anew each time it is said. Raises
+    Interrupted when the run is cancelled, and what `look` raises.
     """
     started = context.clock.now()
     end = started + context.left(within)
@@ -38,8 +38,12 @@ def wait_for(
         if now >= end:
             return None
         if now >= said:
-            context.say(what, now - started, within)
+            context.say(_said(what), now - started, within)
             said = now + REPEAT_S
         if not context.clock.wait(min(pause, end - now), context.cancel):
-            raise Interrupted(f"cancelled while waiting for {what}")
+            raise Interrupted(f"cancelled while waiting for {_said(what)}")
         pause = min(pause * 1.5, longest_pause)
+
+
+def _said(what: str | Callable[[], str]) -> str:
+    return what if isinstance(what, str) else what()

@@ -18,6 +18,7 @@ from cc.resources.docker import Container
 READY_S = 60.0
 ANSWER_S = 2.0
 SETTLE_S = 1.0
+LINE = 160  # characters of a container's last line
 
 
 def why_not_ready(container: Container, url: str | None) -> str:
@@ -73,10 +74,19 @@ def await_ready(
         return "ready"
 
     names = ", ".join(read())
-    found = wait_for(context, f"{names} to answer", look, within=within)
+    found = wait_for(context, lambda: _awaited(names, last, log_tail, read()), look, within=within)
     if found == "ready":
         return
     late = "" if found == "ended" else f" within {within:g} s"
     there = [container.name for container in read().values() if container is not None]
     evidence = tuple(line for name in there for line in log_tail(name))
     raise Failure(f"{names} did not become ready{late}: {last}", code="unhealthy", evidence=evidence)
+
+
+def _awaited(
+    names: str, last: str, log_tail: Callable[[str], tuple[str, ...]], there: Mapping[str, Container | None]
+) -> str:
+    """What is awaited, why it is not so yet, and the last words of those that are to answer."""
+    tails = [(container.name, log_tail(container.name)) for container in there.values() if container is not None]
+    words = [f"{name} says: {lines[-1].strip()[:LINE]}" for name, lines in tails if lines and lines[-1].strip()]
+    return "; ".join((f"{names} to answer" + (f": {last}" if last else ""), *words))

@@ -217,6 +217,14 @@ def test_its_own_health_check_is_waited_for_and_one_that_fails_is_told(own: Yard
     assert (error.code, "dependency failed to start" in error.message) == ("unhealthy", True)
 
 
+def test_while_it_is_waited_for_its_last_words_are_said(own: Yard, image: str) -> None:
+    busy = ["sh", "-c", "echo first; echo still loading the data; exec sleep 600"]
+    compose_file(own, a={"image": image, "command": busy})
+    refused(own, ready="http://127.0.0.1:1/", within=1.6)
+    name = f"{own.project}-a-1"
+    assert any("connection refused" in said and f"{name} says: still loading the data" in said for said in own.said)
+
+
 def test_without_waiting_it_is_up_as_soon_as_it_runs(own: Yard, image: str) -> None:
     compose_file(own, a={"image": image})
     ready = {"ready": "http://127.0.0.1:1/", "host": {"wait": False}}
