@@ -92,35 +92,35 @@ def stop_group(
     context: Context,
     stop_signal: str = "TERM",
     marked: str | None = None,
-    by_mark: bool = False,
+    kin: bool = True,
 ) -> Stopped:
     """End the process, its group, its descendants and all that carries its CC_PROCESS mark.
 
     The signal, `grace` seconds, a new look, KILL until none is left. What is gone already is no failure.
 
     `marked` ("CC_PROCESS=...") finds what a leader that died already left behind; by itself it is read off the leader.
-    `by_mark`: the process and what carries its mark, and not its children as such: a supervisor's may be a Docker
-    daemon that it started for the user.
+    Without `kin` only the process and its group end, and neither its children as such (a supervisor's may be a Docker
+    daemon that it started for the user) nor who else has its mark.
     Raises Failure not_ours (another user's, ourselves, a parent of ours), permission_denied, not_satisfied (it outlived
     KILL). A run that was cancelled or is out of time shortens the grace to a second and stops all the same: half a stop
     helps nobody.
     """
-    kin = _Kin(identity, marked, by_mark=by_mark)
-    members = kin.alive()
+    family = _Kin(identity, marked, whole=kin)
+    members = family.alive()
     if not members:
         return Stopped(0, killed=False)
-    kin.signal(signal_number(stop_signal), members)
-    kin.signal(signal.SIGCONT, [stat for stat in members if stat.state in "Tt"])  # or it would not hear the other
-    if _ended(kin, members[0], context, grace):
-        return Stopped(len(kin.seen), killed=False)
+    family.signal(signal_number(stop_signal), members)
+    family.signal(signal.SIGCONT, [stat for stat in members if stat.state in "Tt"])  # or it would not hear the other
+    if _ended(family, members[0], context, grace):
+        return Stopped(len(family.seen), killed=False)
     end = context.clock.now() + KILL_S
-    while members := kin.alive():
-        kin.signal(signal.SIGKILL, members)
+    while members := family.alive():
+        family.signal(signal.SIGKILL, members)
         if context.clock.now() >= end:
             left = ", ".join(f"{stat.name} (pid {stat.pid}, state {stat.state})" for stat in members)
             raise Failure(f"still alive after KILL: {left}", code="not_satisfied", hint=f"ps -fp {members[0].pid}")
         context.clock.wait(0.01)
-    return Stopped(len(kin.seen), killed=True)
+    return Stopped(len(family.seen), killed=True)
 
 
 def _ended(kin: _Kin, leader: Stat, context: Context, grace: float) -> bool:
@@ -142,9 +142,9 @@ def _ended(kin: _Kin, leader: Stat, context: Context, grace: float) -> bool:
 class _Kin:
     """The processes of one stop. Known members stay known: a child whose parent just died is still found."""
 
-    def __init__(self, leader: Identity, marked: str | None, *, by_mark: bool = False) -> None:
+    def __init__(self, leader: Identity, marked: str | None, *, whole: bool = True) -> None:
         self._leader = leader
-        self._by_mark = by_mark
+        self._whole = whole
         self._skipped = own_line()
         # The kernel gives no pid away while a group of that number lives, so whose leader is seen alive, his is the
         # group. With the leader gone only the mark tells its group from a stranger's.
@@ -168,10 +168,10 @@ class _Kin:
         """Who lives of them now, the leader first."""
         rows = [stat for stat in table() if stat.pid not in self._skipped]
         members = {stat.pid: stat for stat in rows if self._belongs(stat)}
-        if self._mark is not None:
+        if self._mark is not None and self._whole:
             members.update((stat.pid, stat) for stat in _marked(self._mark, rows))
         children: dict[int, list[Stat]] = {}
-        for stat in () if self._by_mark else rows:
+        for stat in rows if self._whole else ():
             children.setdefault(stat.parent, []).append(stat)
         waiting = list(members)
         while waiting:
@@ -190,12 +190,12 @@ class _Kin:
 
     def _belongs(self, stat: Stat) -> bool:
         known = _identity(stat) == self._leader or (stat.pid, stat.start_time) in self.seen
-        return known or (self._there and not self._by_mark and stat.group == self._leader.pid)
+        return known or (self._there and stat.group == self._leader.pid)
 
     def signal(self, number: int, members: list[Stat]) -> None:
-        """Once to each: by group where all of the leader's own is meant, one by one where not."""
+        """Once to each: by group where it is the leader's own, one by one where it is not."""
         group = self._leader.pid
-        in_group = [stat for stat in members if self._there and not self._by_mark and stat.group == group]
+        in_group = [stat for stat in members if self._there and stat.group == group]
         if in_group:
             try:
                 os.killpg(group, number)

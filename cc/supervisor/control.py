@@ -103,7 +103,7 @@ class Control:
             if not tells_of_silence(failure) or self._stack.cancel.requested:
                 raise
             why = f"supervisor unavailable: {failure.message}; managing services directly"
-            self._reach.end_hung()
+            self._reach.end_hung(younger=True)  # it may be the one that this very `up` has started
             recap = self._this_process().run(operation)
             return replace(recap, fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks)), False
         if operation.command == "down" and set(operation.services) == set(BY_NAME):

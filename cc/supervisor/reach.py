@@ -17,10 +17,10 @@ from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Status
 from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import CcError, Failure, Interrupted
-from cc.resources.process_stop import OWNER, PROCESS, find_ours, mark, stop_group
+from cc.resources.process_stop import OWNER, PROCESS, find_ours, stop_group
 from cc.resources.process_table import Identity
 from cc.services.stack import Stack
-from cc.shell import Command, is_alive
+from cc.shell import Command, is_alive, start_time
 from cc.supervisor import request, transport
 from cc.supervisor.client import Client
 from cc.supervisor.listener import remove_stale
@@ -56,15 +56,11 @@ class Reach:
         """Connect to the supervisor that runs, or start one."""
         self._stack.state.ensure()
         fallbacks: list[Fallback] = []
-        try:
-            client = self._client()
-            pid = self._agreed(client, fallbacks)
-        except Failure as failure:
-            if not tells_of_silence(failure):
-                raise
-            if self.end_hung():
-                fallbacks.append(Fallback(NAME, 2, f"it did not answer and was ended: {failure.message}"))
-            client, pid = None, None
+        client, pid, silence = self._found(fallbacks)
+        if silence is not None and silence.code == "connection_refused" and self._await_one_that_starts():
+            client, pid, silence = self._found(fallbacks)
+        if silence is not None and self.end_hung():
+            fallbacks.append(Fallback(NAME, 2, f"it did not answer and was ended: {silence.message}"))
         if client is not None and pid is not None:
             outcome = Outcome(Status.OK, f"supervisor running, pid {pid}", rung=1, rung_name="connect")
             return Reached(client, NamedOutcome(NAME, outcome), (Fallback(NAME, 1, "one runs already"),))
@@ -74,6 +70,32 @@ class Reach:
             if isinstance(failure, Interrupted):
                 raise
             return self._without(failure, fallbacks)
+
+    def _found(self, fallbacks: list[Fallback]) -> tuple[Client | None, int | None, Failure | None]:
+        """A connection and the pid of the one that answers, if it is to be used; or why none does."""
+        try:
+            client = self._client()
+            return client, self._agreed(client, fallbacks), None
+        except Failure as failure:
+            if not tells_of_silence(failure):
+                raise
+            return None, None, failure
+
+    def _await_one_that_starts(self) -> bool:
+        """Whether one answers that another `up` has started a moment ago: it has no socket yet, and must not be taken
+        for one that hangs."""
+        owner = self._stack.state.owner
+
+        def look() -> bool | None:
+            try:
+                self._client().close()
+            except Failure:
+                return None if find_ours(owner, NAME) else False
+            return True
+
+        if not find_ours(owner, NAME):
+            return False
+        return bool(wait_for(self._context, "the supervisor that is starting to answer", look, within=START_S))
 
     def _agreed(self, client: Client, fallbacks: list[Fallback]) -> int | None:
         """Its pid if it is of this version and these settings; else it is asked to go, and None."""
@@ -113,9 +135,8 @@ class Reach:
                 raise Failure(f"it did not answer within {START_S:g} s", code="deadline", evidence=_tail(log, began))
         except Failure:
             child.poll()  # if it ended, it is ours to bury; else it must not wake up when nobody expects it any more
-            started_one = Identity(child.pid, child.start_time)
-            own = mark(state.owner, NAME)
-            stop_group(started_one, grace=1.0, context=self._context, marked=own, by_mark=True)
+            # Not by its mark, which the one that another `up` has just started carries too.
+            stop_group(Identity(child.pid, child.start_time), grace=1.0, context=self._context, kin=False)
             raise
         client, said = found
         if said.get("repaired"):
@@ -178,12 +199,16 @@ class Reach:
         owner = self._stack.state.owner
         wait_for(self._context, "the supervisor to end", lambda: not find_ours(owner, NAME) or None, within=STOP_S)
 
-    def end_hung(self) -> bool:
-        """End a supervisor that lives and does not answer. Its services carry marks of their own and stay."""
+    def end_hung(self, *, younger: bool = False) -> bool:
+        """End a supervisor that lives and does not answer, and what it has at work; its services stay.
+
+        One that is younger than this process is not it, unless told so: another `up` has just started that.
+        """
         owner = self._stack.state.owner
-        found = find_ours(owner, NAME)
+        began = start_time(os.getpid()) or 0
+        found = [each for each in find_ours(owner, NAME) if younger or each.start_time < began]
         for identity in found:
-            stop_group(identity, grace=STOP_S, context=self._context, marked=mark(owner, NAME), by_mark=True)
+            stop_group(identity, grace=STOP_S, context=self._context, kin=False)
         return bool(found)
 
 

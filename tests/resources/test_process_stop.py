@@ -263,21 +263,21 @@ def test_one_that_leads_no_group_is_stopped_without_its_group(host: Host, contex
     assert child.returncode == -signal.SIGTERM
 
 
-def test_one_that_is_stopped_by_its_mark_leaves_children_without_it_be(
+def test_one_that_is_stopped_without_its_kin_leaves_children_and_others_with_its_mark_be(
     host: Host, context: Context, eventually: Eventually
 ) -> None:
-    parent = subprocess.Popen(
-        ["sh", "-c", "sleep 600 & echo $!; exec sleep 600"], start_new_session=True, stdout=subprocess.PIPE, text=True
-    )
-    assert parent.stdout is not None
-    child = identify(int(parent.stdout.readline()))
-    found = identify(parent.pid)
-    assert child is not None
-    assert found is not None
-    os.kill(parent.pid, signal.SIGSTOP)
+    environ = {**os.environ, "CC_PROCESS": f"{host.owner}/twin"}
+    parent = ["sh", "-c", "setsid sleep 600 & exec sleep 600"]
+    twins = [subprocess.Popen(parent, env=environ, start_new_session=True) for _ in range(2)]
     try:
-        assert stop_group(found, grace=0.3, context=context, by_mark=True).count == 1
-        parent.wait(10)
-        assert is_alive(child)
+        found = identify(twins[0].pid)
+        assert found is not None
+        assert eventually(lambda: len(find_ours(host.owner, "twin")) == 4)
+        stop_group(found, grace=1.0, context=context, kin=False)
+        twins[0].wait(10)
+        assert len(find_ours(host.owner, "twin")) == 3
     finally:
-        os.kill(child.pid, signal.SIGKILL)
+        for each in find_ours(host.owner, "twin"):
+            os.kill(each.pid, signal.SIGKILL)
+        for twin in twins:
+            twin.wait(10)
