@@ -164,7 +164,7 @@ def test_an_image_that_is_missing_is_fetched_and_one_that_nobody_has_costs_nothi
     compose_file(own, a={"image": fresh})
     assert up(own).status.value == CHANGED
     assert own.notes == [f"pulling {fresh}"]
-    compose_file(own, a={"image": store.name("fresh")}, b={"image": store.name("nope")})
+    compose_file(own, a={"image": fresh}, b={"image": store.name("nope")})
     error = refused(own)
     assert (error.code, store.name("nope") in error.message) == ("image_missing", True)
     assert set(own.containers(running=True)) == {"a"}

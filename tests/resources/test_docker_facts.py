@@ -135,4 +135,5 @@ def test_what_inspect_leaves_out_is_empty() -> None:
     assert dataclasses.asdict(found) == {
         "id": "x", "name": "", "state": "unknown", "image": "", "image_id": "", "labels": {}, "health": "",
         "exit_code": 0, "error": "", "oom_killed": False, "pid": None, "started_at": "", "environ": {}, "ports": {},
+        "volumes": {},
     }  # fmt: skip
