@@ -12,7 +12,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterable
 
-from benchmarks import ipc, runs, seam, services, stack, supervised, venv
+from benchmarks import descent, ipc, runs, seam, services, stack, supervised, venv
 from benchmarks.measure import Figure, NotMeasured, not_measured
 from cc.report.table import table
 
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
     "up-standing": (stack.up_standing, "invoke up on a standing stack, against docker compose up -d (Docker)"),
     "up-cold": (stack.up_cold, "invoke up from nothing, against docker compose up -d --wait (Docker)"),
     "down": (stack.down, "invoke down of the whole stack, against docker compose down (Docker)"),
+    "descent": (descent.descent, "down the containers' ladder without Docker, and with one that hangs"),
     "supervisor": (supervised.supervisor, "what the supervisor takes with the whole stack up, idle (Docker)"),
     "recovery": (supervised.recovery, "from the death of a service until it is well again (Docker)"),
     "services-1000": (services.services, "a thousand services in registry and watchdog, against a hundred"),

@@ -82,7 +82,7 @@ class Orchestrator:
         """
         started = self._stack.clock.now()
         steps, fallbacks = self._steps(operation)
-        if operation.command in PLAYBOOKS:
+        if operation.command in PLAYBOOKS and operation.docker:
             self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
         context = self._context().until(_left(operation.timeout, started, self._stack.clock.now()))
         lock, unlocked = self._lock(operation, context)
@@ -98,7 +98,7 @@ class Orchestrator:
         self, operation: Operation, steps: Sequence[Step], fallbacks: Sequence[Fallback], left: float | None
     ) -> Recap:
         host = self._stack.host()
-        before = standing(host) if operation.command == "up" else None
+        before = standing(host, docker=operation.docker) if operation.command == "up" else None
         recap = self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
         self._close_breakers(operation, recap)
         recap = self._say_what_to_type(operation, recap)
@@ -144,7 +144,7 @@ class Orchestrator:
 
         What a `down` leaves over is known once it has run, not before: that step is left out.
         """
-        if operation.command in PLAYBOOKS:
+        if operation.command in PLAYBOOKS and operation.docker:
             self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
         found, fallbacks = self._steps(operation)
         steps = [

@@ -25,9 +25,11 @@ class Standing:
     dashboard: Identity | None
 
 
-def standing(host: Host) -> Standing:
-    """What stands now."""
+def standing(host: Host, *, docker: bool = True) -> Standing:
+    """What stands now; without `docker` only what is a process."""
     found = find_dashboard(host)
+    if not docker:
+        return Standing(None, found.identity if found else None)
     try:
         ids = frozenset(container.id for container in Docker(host).containers({PROJECT_LABEL: host.project}))
     except Failure:

@@ -137,6 +137,13 @@ def test_a_docker_program_that_hangs_and_ignores_term_is_ended_with_all_it_start
     eventually(lambda: not hanging_still(), within=40, what="the last look of the supervisor's to be ended")
 
 
+def test_a_silent_daemon_is_not_even_asked_where_the_user_wants_no_docker(box: Box) -> None:
+    box.env["DOCKER_HOST"] = f"unix://{box.dir}/silent.sock"
+    with silent_engine(box.dir / "silent.sock"):
+        up = box.ask("up", "--no-docker", "--no-supervisor", "--timeout", "8")
+        assert (up.code, up.json["degraded"], up.step("dashboard")["status"]) == (0, False, "changed")
+
+
 def test_the_users_own_no_docker_is_skipped_and_not_degraded(box: Box) -> None:
     up = box.ask("up", "--no-docker", "--strict")
     assert (up.code, up.json["degraded"]) == (0, False)
