@@ -216,6 +216,25 @@ def play(options: Options, file, tags=None, start_at=None, set=None):  # type: i
     perform("play", options, lambda session: operate(session, file, tags=tags, start_at=start_at, given=given))
 
 
+@command(
+    help={
+        "only": "only these ladders or rungs: L3,L5.3 (separated by commas)",
+        "list": "name the drills, and play none",
+        "random": "blow after blow at random instead, and what must hold after each",
+        "minutes": "for so long (with --random, default 2)",
+        "seed": "which blows, to repeat them (with --random)",
+    }
+)
+def drill(options: Options, only=None, list=False, random=False, minutes=None, seed=None):  # type: ignore[no-untyped-def]  # noqa: A002
+    """Break things on purpose, in a stack beside yours, and show that each fallback holds."""
+    from cc.operations import drill as operate
+    from cc.operations import drill_at_random
+
+    if random or minutes is not None or seed is not None:
+        perform("drill", options, lambda session: drill_at_random(session, minutes, seed))
+    perform("drill", options, lambda session: operate(session, only, listing=list))
+
+
 @command
 def env(options: Options):  # type: ignore[no-untyped-def]
     """The lines to `eval` so that Claude Code sends its telemetry here."""

@@ -217,6 +217,52 @@ def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
     return Answer(reading.as_dict(), text, 3 if session.options.strict and reading.degraded else 0)
 
 
+def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:
+    """Play the drills, or name them."""
+    from cc.drill.catalogue import chosen as drills_of
+    from cc.drill.rehearsal import rehearse
+
+    drills = drills_of(only)
+    if not listing:
+        return rehearse(drills, os.environ, session.clock, session.cancel, list(session.listeners()))
+    from cc.report.table import table
+
+    rows = [(each.name, each.fault, each.seen, each.after or "-", each.needs or "-") for each in drills]
+    names = ("drill", "fault", "seen", "after", "needs")
+    return Answer({"drills": [dict(zip(names, row, strict=True)) for row in rows]}, table(names, rows))
+
+
+def drill_at_random(session: Session, minutes: str | None, seed: str | None) -> Recap:
+    """Blows at random, on a stack beside the user's."""
+    import random
+
+    from cc.drill.chaos import Chaos
+    from cc.drill.rehearsal import why_no_docker
+    from cc.engine.events import RunFinished
+
+    lasts = 60 * _number(minutes or "2", "--minutes", 0.05, 1440)
+    number = int(_number(seed or str(random.randrange(10**6)), "--seed", 0, 10**9))  # noqa: S311 - to be repeated
+    missing = why_no_docker(os.environ, session.cancel)
+    told = f"seed {number}, {lasts / 60:g} minutes" + (f", without containers: {missing}" if missing else "")
+    session.console.say(told)
+    listeners = list(session.listeners())
+    chaos = Chaos(os.environ, session.clock, session.cancel, number, docker=not missing)
+    recap = chaos.run(lasts, listeners)
+    for listener in listeners:
+        listener(RunFinished(recap))
+    return recap
+
+
+def _number(text: str, flag: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise UsageError(f"{flag} must be a number from {least:g} to {most:g}, not {text!r}", field=flag)
+    return value
+
+
 def env(session: Session) -> Answer:
     """What Claude Code needs in its environment to send its telemetry here: lines for `eval`."""
     variables = {

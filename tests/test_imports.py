@@ -24,8 +24,9 @@ MAY = {
     "dashboard": LEAVES | {"engine", "shell", "resources", "services", "usage"},
     "report": LEAVES | {"engine", "shell", "resources", "services", "usage", "dashboard"},
     "command_line": LEAVES | {"engine", "report"},
+    "drill": LEAVES | {"engine", "shell", "resources", "services"},
     "operations": LEAVES
-    | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report"}
+    | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report", "drill"}
     | {"command_line", "feed"},
     "feed": {"errors", "command_line"},
     "program": LEAVES | {"services"},

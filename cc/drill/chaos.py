@@ -1,0 +1,150 @@
+"""Blow after blow at random on one drill's stack, and what must hold once each has settled (`drill --random`).
+
+    blow        kill, stop, remove or delete something of the stack's
+    invariants  one of each service; nothing else of ours lives; status agrees with the process table; all healthy
+                again by itself (what was given up on, or lost its supervisor, is armed by a typed `up`); a second `up`
+                changes nothing
+
+The seed says which blows fall and when, so that what broke can be broken again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from random import Random
+
+from cc.clock import Cancel, Clock
+from cc.drill.exercise import expect
+from cc.drill.stage import Stage, kill, ok
+from cc.engine.events import Listener, StepFinished
+from cc.engine.outcome import NamedOutcome, Outcome, Recap, Status
+from cc.errors import Failure, Interrupted
+from cc.resources.process_stop import find_ours
+
+SETTLED_S = 60.0
+PAUSE_S = (0.2, 3.0)
+
+
+class Chaos:
+    """One stack, one generator of blows. `docker`: with containers."""
+
+    def __init__(self, environ: Mapping[str, str], clock: Clock, cancel: Cancel, seed: int, *, docker: bool) -> None:
+        self._stage = Stage(environ, clock, cancel, seed % 50)
+        self._clock, self._cancel = clock, cancel
+        self._random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
+        self._flags = ("docker",) if docker else ()
+        self._blows: dict[str, Callable[[], None]] = {
+            "kill the dashboard's master": lambda: kill(self._master()),
+            "stop the dashboard's master": lambda: kill(self._master(), signal.SIGSTOP),
+            "kill a worker": self._kill_worker,
+            "kill the supervisor": lambda: kill(self._stage.supervisor()),
+            "stop the supervisor": lambda: kill(self._stage.supervisor(), signal.SIGSTOP),
+            "delete the supervisor's socket": lambda: self._delete("run/supervisor.sock"),
+            "delete the registry": lambda: self._delete("registry.db"),
+            "delete the pid files": lambda: self._delete("run/dashboard.pid", "run/supervisor.pid"),
+            "spoil the registry": lambda: self._spoil("registry.db"),
+        }
+        if docker:
+            for service in ("clickhouse", "collector"):
+                self._blows[f"kill {service}"] = partial(self._docker, "kill", service)
+                self._blows[f"remove {service}"] = partial(self._docker, "rm", service, "-f")
+
+    def run(self, seconds: float, listeners: Sequence[Listener]) -> Recap:
+        """Blows for so many seconds; ends at the first invariant that is broken."""
+        began = self._clock.now()
+        steps: list[NamedOutcome] = []
+        stopped = None
+        try:
+            ok(self._stage.up(*self._flags))
+            while self._clock.now() - began < seconds:
+                steps.append(self._round(len(steps) + 1))
+                for listener in listeners:
+                    listener(StepFinished(steps[-1].name, steps[-1].outcome))
+                if steps[-1].outcome.status is Status.FAILED:
+                    break
+            else:
+                ok(self._stage.type("down"))
+                self._stage.nothing_left()
+        except Interrupted:
+            stopped = self._cancel.requested
+        finally:
+            self._stage.clear()
+        return Recap("drill", tuple(steps), duration_s=self._clock.now() - began, stopped=stopped)
+
+    def _round(self, number: int) -> NamedOutcome:
+        name = self._random.choice(sorted(self._blows))
+        pause = self._random.uniform(*PAUSE_S)
+        began = self._clock.now()
+        try:
+            self._blows[name]()
+            self._clock.wait(pause, self._cancel)
+            seen = self._settled()
+            outcome = Outcome(Status.OK, seen)
+        except Interrupted:
+            raise
+        except Failure as failure:
+            outcome = Outcome(Status.FAILED, failure.message, error=failure.code)
+        took = self._clock.now() - began
+        return NamedOutcome(
+            f"{number} {name}", Outcome(outcome.status, outcome.reason, duration_s=took, error=outcome.error)
+        )
+
+    def _settled(self) -> str:
+        """The invariants. Raises the Failure of a drill."""
+        typed = self._converged()
+        second = ok(self._stage.up(*self._flags)).document["counts"]["changed"]
+        expect(second == 0, "an up that changes nothing", f"{second} changes")
+        owner = self._stage.state.owner
+        masters = {each.pid for each in find_ours(owner, "dashboard") if os.getsid(each.pid) == each.pid}
+        told = {each["name"]: each for each in self._stage.type("status").document["services"]}
+        expect({told["dashboard"]["pid"]} == masters, f"status to tell of pid {masters}", told["dashboard"]["pid"])
+        self._stage.supervisor()
+        wanted = 2 if self._flags else 0
+        expect(len(self._stage.containers()) == wanted, f"{wanted} containers", self._stage.containers())
+        return "healthy again by itself" if not typed else "healthy again after an `up`"
+
+    def _converged(self) -> bool:
+        """Wait until all is healthy; a typed `up` where nobody watches, or somebody gave up. Whether there was one."""
+        names = ("clickhouse", "collector", "dashboard") if self._flags else ("dashboard",)
+        typed = False
+
+        def look() -> bool:
+            nonlocal typed
+            document = self._stage.type("status").document
+            services = [each for each in document["services"] if each["name"] in names]
+            if document["supervisor"]["state"] != "running" or any(each["state"] == "fatal" for each in services):
+                typed = True
+                ok(self._stage.up(*self._flags, "--lock-timeout", "30"))
+                return False
+            return all(each["health"] == "healthy" for each in services)
+
+        self._stage.until("all healthy", look, SETTLED_S)
+        return typed
+
+    def _master(self) -> int:
+        found = [
+            each.pid for each in find_ours(self._stage.state.owner, "dashboard") if os.getsid(each.pid) == each.pid
+        ]
+        expect(len(found) == 1, "one dashboard", found)
+        return found[0]
+
+    def _kill_worker(self) -> None:
+        workers = [each.pid for each in find_ours(self._stage.state.owner, "dashboard")]
+        kill(self._random.choice(sorted(workers)[1:] or workers))
+
+    def _delete(self, *names: str) -> None:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._stage.state.path, name))
+
+    def _spoil(self, name: str) -> None:
+        with open(os.path.join(self._stage.state.path, name), "r+b") as file:
+            file.write(self._random.randbytes(512))
+
+    def _docker(self, word: str, service: str, *flags: str) -> None:
+        with suppress(Failure):  # it may be down already: a blow is no promise
+            self._stage.docker(word, *flags, self._stage.container(service))

@@ -1,0 +1,226 @@
+"""L3 containers start, L6 containers stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from cc.drill.exercise import DOCKER, Drill, expect
+from cc.drill.stage import NO_COMPOSE, Stage, Typed, ok
+
+FORWARD = """
+import os, socket, sys, threading
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen(64)
+def carry(one, other):
+    try:
+        while data := one.recv(65536):
+            other.sendall(data)
+    except OSError:
+        pass
+    for end in (one, other):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+while True:
+    client = server.accept()[0]
+    engine = socket.socket(socket.AF_UNIX)
+    engine.connect(sys.argv[2])
+    for pair in ((client, engine), (engine, client)):
+        threading.Thread(target=carry, args=pair, daemon=True).start()
+"""
+"""An engine behind another socket, which is there once somebody starts it."""
+ENGINE = "/var/run/docker.sock"
+HOLDS = "--service", "clickhouse"
+
+
+def _rung(typed: Typed, rung: int, step: str = "clickhouse") -> str:
+    told = ok(typed).step(step)
+    expect(told["rung"] == rung, f"rung {rung}", f"rung {told['rung']}: {told['reason']}")
+    return str(told["reason"])
+
+
+def by_compose(stage: Stage) -> str:
+    up = stage.up("docker")
+    reason = _rung(up, 0)
+    expect(not up.document["degraded"], "not degraded", up.said[-300:])
+    expect(ok(stage.up("docker")).document["counts"]["changed"] == 0, "a second up that changes nothing", "changes")
+    return reason
+
+
+def by_docker_run(stage: Stage) -> str:
+    reason = _rung(stage.up("docker", CC_FAULTS=NO_COMPOSE), 1)
+    for name in ("clickhouse", "collector"):
+        expect(stage.service(name)["health"] == "healthy", f"{name} healthy", stage.service(name))
+    back = stage.up("docker")
+    _rung(back, 0)
+    expect(not back.document["degraded"], "compose to take over", back.said[-300:])
+    return f"docker run: {reason}"
+
+
+def engine_started(stage: Stage) -> str:
+    path = f"{stage.dir}/engine.sock"
+    script = stage.script("forward.py", FORWARD)
+    start = f"setsid {sys.executable} {script} {path} {ENGINE} </dev/null >/dev/null 2>&1 &"
+    stage.script("colima", f"#!/bin/sh\nCC_OWNER={stage.state.owner}; export CC_OWNER\n{start}\n")
+    stage.environ["DOCKER_HOST"] = f"unix://{path}"
+    up = stage.up("docker", *HOLDS)
+    _rung(up, 0)
+    why = up.fallbacks("clickhouse").get(2, "")
+    expect("colima start" in why, "the daemon started", up.fallbacks("clickhouse"))
+    ok(stage.type("down"))
+    return why
+
+
+def without_docker(stage: Stage) -> str:
+    stage.environ["PATH"] = stage.path_without("docker", "docker-compose")
+    up = ok(stage.up("docker"))
+    told = up.step("clickhouse")
+    said = "Docker unavailable, using file-based analytics"
+    expect(told["rung_name"] == "without" and said in told["reason"], said, told["reason"])
+    expect(up.document["degraded"], "degraded", "not")
+    return str(told["reason"])
+
+
+def _costs_one(stage: Stage, up: Typed, *named: str) -> str:
+    """ClickHouse alone is lost, with its cause; the rest is up."""
+    told = ok(up).step("clickhouse")
+    expect(told["reason"].startswith("clickhouse unavailable"), "clickhouse unavailable", told["reason"])
+    for name in named:
+        expect(name in told["reason"], f"{name} to be named", told["reason"])
+    expect(stage.service("dashboard")["health"] == "healthy", "the dashboard healthy", stage.service("dashboard"))
+    return str(told["reason"])
+
+
+def port_taken(stage: Stage) -> str:
+    with stage.stranger_on(stage.ports[0]):
+        return _costs_one(stage, stage.up("docker"), f"port {stage.ports[0]}", f"(pid {os.getpid()})")
+
+
+def no_image(stage: Stage) -> str:
+    image = f"127.0.0.1:{stage.ports[9]}/nobody/has:this"
+    return _costs_one(stage, stage.up("docker", CC_CLICKHOUSE_IMAGE=image), image)
+
+
+def down_by_compose(stage: Stage) -> str:
+    ok(stage.up("docker"))
+    reason = _rung(stage.type("down"), 0, "containers")
+    stage.nothing_left()
+    return reason
+
+
+def down_by_stop(stage: Stage) -> str:
+    ok(stage.up("docker"))
+    reason = _rung(stage.type("down", CC_FAULTS=NO_COMPOSE), 1, "containers")
+    stage.nothing_left()
+    return reason
+
+
+def down_by_kill(stage: Stage) -> str:
+    ok(stage.up("docker"))
+    reason = _rung(stage.type("down", CC_FAULTS=f"{NO_COMPOSE};docker stop=fail:1:refused"), 2, "containers")
+    stage.nothing_left()
+    return reason
+
+
+def down_accepts(stage: Stage) -> str:
+    ok(stage.up())
+    stage.environ["DOCKER_HOST"] = f"unix://{stage.dir}/none.sock"
+    down = ok(stage.type("down"))
+    reason = str(down.step("containers")["reason"])
+    expect("Containers not running" in reason, "Containers not running", reason)
+    return reason
+
+
+DRILLS = (
+    Drill(
+        "L3",
+        0,
+        "nothing",
+        "running and ready",
+        "healthy; a second up changes nothing",
+        by_compose,
+        DOCKER,
+    ),
+    Drill(
+        "L3",
+        1,
+        "no compose, neither plugin nor legacy",
+        "docker run, degraded",
+        "healthy; compose takes over",
+        by_docker_run,
+        DOCKER,
+    ),
+    Drill(
+        "L3",
+        2,
+        "the daemon's socket is not there",
+        "the daemon started, then rung 0",
+        "healthy",
+        engine_started,
+        DOCKER,
+    ),
+    Drill(
+        "L3",
+        3,
+        "no docker on PATH",
+        "Docker unavailable, using file-based analytics",
+        "dashboard up, degraded, exit code 0",
+        without_docker,
+    ),
+    Drill(
+        "L3",
+        3,
+        "a stranger has ClickHouse's port",
+        "clickhouse unavailable, and who holds it",
+        "the rest up",
+        port_taken,
+        DOCKER,
+    ),
+    Drill(
+        "L3",
+        3,
+        "an image that nobody has",
+        "clickhouse unavailable, naming the image",
+        "the rest is up",
+        no_image,
+        DOCKER,
+    ),
+    Drill(
+        "L6",
+        0,
+        "nothing",
+        "stopped by docker compose",
+        "nothing left",
+        down_by_compose,
+        DOCKER,
+    ),
+    Drill(
+        "L6",
+        1,
+        "no compose",
+        "stopped and removed by docker",
+        "nothing left",
+        down_by_stop,
+        DOCKER,
+    ),
+    Drill(
+        "L6",
+        2,
+        "no compose, and docker stop fails",
+        "killed and removed by docker",
+        "nothing left",
+        down_by_kill,
+        DOCKER,
+    ),
+    Drill(
+        "L6",
+        3,
+        "no daemon",
+        "Containers not running",
+        "exit code 0",
+        down_accepts,
+    ),
+)
