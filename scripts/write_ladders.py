@@ -14,7 +14,7 @@ FILE = ROOT / "docs" / "ladders.md"
 HEAD = """# Ladders, rungs and their drills
 
 Written by scripts/write_ladders.py from the catalogue that `context-cleaner drill` plays. "needs" is what a drill
-cannot do without; the others play on any machine.
+cannot do without; the others play on any machine. L8, tokens, is not built yet.
 """
 
 

@@ -62,6 +62,17 @@ def from_cache(stage: Stage) -> str:
     return _usage(stage, "cache")
 
 
+def cache_spoilt(stage: Stage) -> str:
+    stored(stage)
+    ok(stage.type("down"))
+    _session(stage)
+    for folder, _, names in os.walk(stage.state.cache):
+        for name in names:
+            with open(os.path.join(folder, name), "r+b") as file:
+                file.write(b"spoilt")
+    return _usage(stage, "files")
+
+
 def from_files(stage: Stage) -> str:
     _session(stage)
     return _usage(stage, "files")
@@ -105,5 +116,14 @@ DRILLS = (
         "source empty, with the reason",
         "",
         from_nothing,
+    ),
+    Drill(
+        "L7",
+        2,
+        "ClickHouse is stopped and the cache spoilt",
+        "source files, and why",
+        "",
+        cache_spoilt,
+        DOCKER,
     ),
 )

@@ -11,6 +11,7 @@ The seed says which blows fall and when, so that what broke can be broken again.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -47,6 +48,7 @@ class Chaos:
             "delete the registry": lambda: self._delete("registry.db"),
             "delete the pid files": lambda: self._delete("run/dashboard.pid", "run/supervisor.pid"),
             "spoil the registry": lambda: self._spoil("registry.db"),
+            "take the cache away": lambda: shutil.rmtree(self._stage.state.cache, ignore_errors=True),
         }
         if docker:
             for service in ("clickhouse", "collector"):
@@ -99,10 +101,12 @@ class Chaos:
         second = ok(self._stage.up(*self._flags)).document["counts"]["changed"]
         expect(second == 0, "an up that changes nothing", f"{second} changes")
         owner = self._stage.state.owner
+        ours = {each.pid for each in find_ours(owner)}
         masters = {each.pid for each in find_ours(owner, "dashboard") if os.getsid(each.pid) == each.pid}
         told = {each["name"]: each for each in self._stage.type("status").document["services"]}
         expect({told["dashboard"]["pid"]} == masters, f"status to tell of pid {masters}", told["dashboard"]["pid"])
-        self._stage.supervisor()
+        strangers = {pid for pid in ours - {self._stage.supervisor()} if _session(pid) not in {*masters, None}}
+        expect(not strangers, "no process but the services'", strangers)
         wanted = 2 if self._flags else 0
         expect(len(self._stage.containers()) == wanted, f"{wanted} containers", self._stage.containers())
         return "healthy again by itself" if not typed else "healthy again after an `up`"
@@ -133,8 +137,10 @@ class Chaos:
         return found[0]
 
     def _kill_worker(self) -> None:
-        workers = [each.pid for each in find_ours(self._stage.state.owner, "dashboard")]
-        kill(self._random.choice(sorted(workers)[1:] or workers))
+        every = (each.pid for each in find_ours(self._stage.state.owner, "dashboard"))
+        workers = sorted(pid for pid in every if _session(pid) not in {pid, None})
+        if workers:
+            kill(self._random.choice(workers))
 
     def _delete(self, *names: str) -> None:
         for name in names:
@@ -142,9 +148,16 @@ class Chaos:
                 os.unlink(os.path.join(self._stage.state.path, name))
 
     def _spoil(self, name: str) -> None:
-        with open(os.path.join(self._stage.state.path, name), "r+b") as file:
+        with suppress(FileNotFoundError), open(os.path.join(self._stage.state.path, name), "r+b") as file:
             file.write(self._random.randbytes(512))
 
     def _docker(self, word: str, service: str, *flags: str) -> None:
         with suppress(Failure):  # it may be down already: a blow is no promise
             self._stage.docker(word, *flags, self._stage.container(service))
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 
 from cc.drill.exercise import DOCKER, Drill, expect
@@ -81,6 +82,7 @@ def without_docker(stage: Stage) -> str:
     said = "Docker unavailable, using file-based analytics"
     expect(told["rung_name"] == "without" and said in told["reason"], said, told["reason"])
     expect(up.document["degraded"], "degraded", "not")
+    expect(stage.service("dashboard")["health"] == "healthy", "the dashboard healthy", stage.service("dashboard"))
     return str(told["reason"])
 
 
@@ -131,6 +133,29 @@ def down_accepts(stage: Stage) -> str:
     down = ok(stage.type("down"))
     reason = str(down.step("containers")["reason"])
     expect("Containers not running" in reason, "Containers not running", reason)
+    return reason
+
+
+def down_of_a_hung_daemon(stage: Stage) -> str:
+    ok(stage.up("--no-supervisor"))
+    path = os.path.join(stage.dir, "silent.sock")
+    stage.environ["DOCKER_HOST"] = f"unix://{path}"
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(path)
+        silent.listen(64)
+        down = stage.type("down")
+    told = down.step("containers")
+    expect((down.code, told["status"]) == (1, "failed"), "failed: what is silent proves nothing", told)
+    expect(down.document["by_hand"], "the lines to type", down.said[-200:])
+    return str(told["reason"])
+
+
+def restart_by_docker_run(stage: Stage) -> str:
+    ok(stage.up("docker", CC_FAULTS=NO_COMPOSE))
+    before = stage.service("clickhouse")["pid"]
+    restart = ok(stage.type("restart", "--service", "clickhouse", CC_FAULTS=NO_COMPOSE))
+    reason = _rung(restart, 1)
+    expect(stage.healthy("clickhouse")["pid"] != before, "another process", before)
     return reason
 
 
@@ -222,5 +247,22 @@ DRILLS = (
         "Containers not running",
         "exit code 0",
         down_accepts,
+    ),
+    Drill(
+        "L6",
+        3,
+        "a daemon that is silent",
+        "failed: it proves nothing; the lines to type",
+        "exit code 1",
+        down_of_a_hung_daemon,
+    ),
+    Drill(
+        "L3",
+        1,
+        "no compose, and restart is typed",
+        "docker run, degraded",
+        "healthy",
+        restart_by_docker_run,
+        DOCKER,
     ),
 )

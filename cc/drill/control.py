@@ -10,6 +10,7 @@ import sys
 from cc.drill.exercise import Drill, expect
 from cc.drill.stage import Stage, kill, ok
 from cc.services.stack import stack_root
+from cc.shell import Command, SystemShell
 
 PYTHON = os.path.basename(sys.executable)
 TREE = ("cc", "playbooks", "scripts", "config", "docker-compose.yml", "tasks.py")
@@ -111,21 +112,31 @@ def over_unix(stage: Stage) -> str:
 def over_tcp(stage: Stage) -> str:
     stage.environ["CC_IPC_TCP"] = f"127.0.0.1:{stage.ports[8]}"
     ok(stage.up())
-    kept = f"{stage.state.run}/supervisor.sock"
-    os.rename(kept, kept + ".away")  # the supervisor makes it anew within two seconds
+    path = os.path.join(stage.state.run, "supervisor.sock")
+    os.unlink(path)
+    with open(path, "w", encoding="utf-8"):
+        pass  # a stranger's file, which the supervisor leaves alone
     told = stage.type("status").document["supervisor"]
-    os.unlink(kept + ".away")
-    expect(told["via"] in ("tcp", "unix") and told["state"] == "running", "an answer", told)
-    return f"answered over {told['via']}"
+    expect(told["via"] == "tcp", "an answer over TCP", told)
+    down = ok(stage.type("down"))
+    why = down.fallbacks("IPC connection").get(1, "")
+    expect(why, "rung 1 of L9 in the recap", down.document["fallbacks"])
+    return f"answered over tcp ({why})"
 
 
 def again(stage: Stage) -> str:
     ok(stage.up())
-    os.unlink(f"{stage.state.run}/supervisor.sock")
+    pid = stage.supervisor()
+    kill(pid, signal.SIGSTOP)  # so that it can't make the socket anew before it has been missed
+    os.unlink(os.path.join(stage.state.run, "supervisor.sock"))
+    wakes = Command(("sh", "-c", f"sleep 1.5; kill -CONT {pid}"))
+    SystemShell().spawn(wakes, log=os.path.join(stage.dir, "wakes.log"))
     down = ok(stage.type("down"))
-    expect(not down.fallbacks("control path"), "the supervisor reached after a wait", down.fallbacks("control path"))
+    why = down.fallbacks("IPC connection").get(2, "")
+    expect(why, "rung 2 of L9 in the recap", down.document["fallbacks"])
+    expect(not down.fallbacks("control path"), "no descent of L1", down.fallbacks("control path"))
     stage.nothing_left()
-    return "reached again after its socket was back"
+    return why
 
 
 def directly(stage: Stage) -> str:
@@ -213,7 +224,7 @@ DRILLS = (
     Drill(
         "L9",
         1,
-        "the Unix socket is away, TCP is configured",
+        "a stranger's file is in the socket's place, TCP is configured",
         "an answer all the same",
         "",
         over_tcp,
@@ -221,7 +232,7 @@ DRILLS = (
     Drill(
         "L9",
         2,
-        "the Unix socket is deleted while it runs",
+        "the Unix socket is deleted, and back after two seconds",
         "reached again once the supervisor has made it anew",
         "all down",
         again,

@@ -44,15 +44,17 @@ def clickhouse_killed_in_use(stage: Stage) -> str:
     url = f"{stage.service('dashboard')['url']}/api/usage"
     before = stage.service("clickhouse")["pid"]
     stage.docker("kill", stage.container("clickhouse"))
-    sources = []
+    sources: list[str] = []
 
     def fresh_again() -> bool:
-        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - the drill's own dashboard
+        asked = f"{url}?project=p{len(sources)}"  # each time another question: an answer is shared for a moment
+        with urllib.request.urlopen(asked, timeout=20) as answer:  # noqa: S310 - the drill's own dashboard
             expect(answer.status == 200, "every request answered", answer.status)
             sources.append(json.loads(answer.read())["source"])
         return len(sources) > 1 and sources[-1] == "clickhouse" and stage.service("clickhouse")["pid"] != before
 
     stage.until("fresh data again", fresh_again, 60.0)
+    expect(sources[0] == "cache", "the last answer, with its age, meanwhile", sources)
     expect(ok(stage.up("docker")).document["counts"]["changed"] == 0, "an up that changes nothing", "changes")
     return " -> ".join(dict.fromkeys(sources))
 

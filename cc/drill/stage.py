@@ -64,10 +64,10 @@ class Stage:
     """Where one drill plays."""
 
     def __init__(self, environ: Mapping[str, str], clock: Clock, cancel: Cancel, number: int) -> None:
+        self.ports = _free_ports(number)
         self.dir = tempfile.mkdtemp(prefix="cc-drill-")
         self.clock, self.cancel = clock, cancel
         self._shell = SystemShell(cancel=cancel, clock=clock)
-        self.ports = _free_ports(number)
         self.project = f"cc-drill-{os.path.basename(self.dir).removeprefix('cc-drill-').lower().replace('_', '-')}"
         own = {name: value for name, value in environ.items() if not name.startswith("CC_") or name in KEPT}
         self.environ: dict[str, str] = own | {

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
+from contextlib import ExitStack
 
 from cc.drill.exercise import DOCKER, Drill, expect
 from cc.drill.stage import Stage, kill, ok
@@ -37,6 +40,7 @@ def silent(stage: Stage) -> str:
 
 def unknown(stage: Stage) -> str:
     stage.environ["DOCKER_HOST"] = f"unix://{stage.dir}/none.sock"
+    expect(stage.type("health", "--service", "clickhouse").code == 1, "exit code 1", "another")
     return _health(stage, "clickhouse", "unknown", 3)
 
 
@@ -59,6 +63,27 @@ def stays_stopped(stage: Stage) -> str:
     return "stopped on purpose stays stopped"
 
 
+def given_up(stage: Stage) -> str:
+    ok(stage.up())
+    before = stage.service("dashboard")
+    with stage.stranger_on(*stage.ports[5:8]), ExitStack() as held:
+        os.killpg(int(before["pid"]), signal.SIGKILL)
+        held.enter_context(stage.until("its port", lambda: _seized(int(before["port"]))))
+        alerts = stage.until("an alert", lambda: stage.type("status").document["alerts"], 60.0)
+    expect(stage.service("dashboard")["state"] == "fatal", "fatal", stage.service("dashboard"))
+    ok(stage.up())
+    left = stage.type("status").document["alerts"]
+    expect(not left, "an `up` to arm it again", left)
+    return str(alerts[0]["reason"])[:150]
+
+
+def _seized(port: int) -> socket.socket | None:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
+
+
 def opened(stage: Stage) -> str:
     ok(stage.up("--no-supervisor"))
     url = f"http://127.0.0.1:{stage.ports[9]}"
@@ -66,6 +91,8 @@ def opened(stage: Stage) -> str:
         stage.type("usage", CC_CLICKHOUSE_URL=url)
     told = stage.type("status").document["breakers"]
     expect([each["state"] for each in told] == ["open"], "one open breaker", told)
+    typed = stage.type("usage", CC_CLICKHOUSE_URL=url).document["reason"]
+    expect("connection refused" in typed, "a typed command to try all the same", typed)
     return str(told[0]["reason"])
 
 
@@ -110,6 +137,14 @@ DRILLS = (
         "back by itself on its port",
         "a second up changes nothing",
         restarted,
+    ),
+    Drill(
+        "L11",
+        0,
+        "strangers take every port the moment the dashboard is killed",
+        "an alert: 3 restarts did not bring it up",
+        "fatal, until an `up` arms it again",
+        given_up,
     ),
     Drill(
         "L11",

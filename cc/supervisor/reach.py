@@ -30,6 +30,7 @@ NAME = "supervisor"
 START_S = 10.0
 STOP_S = 5.0
 ANSWER_S = 2.0
+IPC = "IPC connection"
 NOBODY_WATCHES = "nobody restarts what crashes; `up` tries again"
 
 
@@ -63,7 +64,8 @@ class Reach:
             fallbacks.append(Fallback(NAME, 2, f"it did not answer and was ended: {silence.message}"))
         if client is not None and pid is not None:
             outcome = Outcome(Status.OK, f"supervisor running, pid {pid}", rung=1, rung_name="connect")
-            return Reached(client, NamedOutcome(NAME, outcome), (Fallback(NAME, 1, "one runs already"),))
+            told = (Fallback(NAME, 1, "one runs already"), *_ways(client))
+            return Reached(client, NamedOutcome(NAME, outcome), told)
         try:
             return self._fresh(fallbacks)
         except Failure as failure:
@@ -175,7 +177,7 @@ class Reach:
             if stale := self.clear_stale():
                 fallbacks.append(Fallback(NAME, 2, stale))
             return Reached(None, fallbacks=tuple(fallbacks))
-        return Reached(client)
+        return Reached(client, fallbacks=_ways(client))
 
     def clear_stale(self) -> str | None:
         try:
@@ -210,6 +212,14 @@ class Reach:
         for identity in found:
             stop_group(identity, grace=STOP_S, context=self._context, kin=False)
         return bool(found)
+
+
+def _ways(client: Client) -> tuple[Fallback, ...]:
+    """The rung of L9 below the first by which it was reached, if it was, and what failed above."""
+    if not client.fallbacks:
+        return ()
+    rung = 1 if client.via == "tcp" else 2
+    return (Fallback(IPC, rung, "; ".join(map(str, client.fallbacks))),)
 
 
 def tells_of_silence(failure: Failure) -> bool:
