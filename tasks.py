@@ -231,7 +231,9 @@ def drill(options: Options, only=None, list=False, random=False, minutes=None, s
     from cc.operations import drill_at_random
 
     if random or minutes is not None or seed is not None:
-        perform("drill", options, lambda session: drill_at_random(session, minutes, seed))
+        perform(
+            "drill", options, lambda session: drill_at_random(session, only, minutes, seed, asked=random, listing=list)
+        )
     perform("drill", options, lambda session: operate(session, only, listing=list))
 
 

@@ -168,6 +168,8 @@ def _perform(
     try:
         with _signals(cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
             session = Session(name, options, load(os.environ), console, cancel, lost=lost)
+            if options.junit is not None and reads:
+                raise UsageError(f"{name} has no steps to report", field="--junit", hint="--json tells all of it")
             if options.junit is not None:
                 _refuse_unwritable(options.junit, "--junit")
             came = body(session)

@@ -232,8 +232,16 @@ def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Reca
     return Answer({"drills": [dict(zip(names, row, strict=True)) for row in rows]}, table(names, rows))
 
 
-def drill_at_random(session: Session, minutes: str | None, seed: str | None) -> Recap:
+def drill_at_random(
+    session: Session, only: str | None, minutes: str | None, seed: str | None, *, asked: bool, listing: bool
+) -> Recap:
     """Blows at random, on a stack beside the user's."""
+    if not asked:
+        flag = "--minutes" if minutes is not None else "--seed"
+        raise UsageError(f"{flag} is for --random", field=flag, hint="context-cleaner drill --random")
+    if only is not None or listing:
+        flag = "--only" if only is not None else "--list"
+        raise UsageError(f"{flag} and --random are two things", field=flag, hint="give one of them")
     import random
 
     from cc.drill.chaos import Chaos

@@ -140,6 +140,15 @@ def _tasks() -> Any:
     return module
 
 
+def _asking_for_help(namespace: Any) -> list[str]:
+    """`logs --help` as `--help logs`: Invoke would take it for the word that the command needs."""
+    words = sys.argv[1:]
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command in namespace.task_names and {"--help", "-h"} & set(words):
+        return [sys.argv[0], "--help", str(command)]
+    return list(sys.argv)
+
+
 def main() -> NoReturn:
     """Run the words of the command line, and end the process with the code of what they asked for."""
     heed_signals()
@@ -151,7 +160,7 @@ def main() -> NoReturn:
     namespace = Collection.from_module(tasks)
     code: object = 0
     try:
-        program(namespace=namespace, name=NAME, binary=NAME, version=__version__).run()
+        program(namespace=namespace, name=NAME, binary=NAME, version=__version__).run(_asking_for_help(namespace))
     except SystemExit as ended:
         code = ended.code
     except UsageError as error:

@@ -199,6 +199,14 @@ def _host_port(text: str) -> tuple[str, int]:
     host = host.removeprefix("[").removesuffix("]")
     if not host or any(letter.isspace() for letter in host):
         raise ValueError("must be HOST or HOST:PORT")
+    import ipaddress
+
+    try:
+        local = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = True  # a name: whoever listens there finds out
+    if not local:
+        raise ValueError("must be a loopback address, such as 127.0.0.1:5555")
     return host, _port(port)
 
 

@@ -37,7 +37,7 @@ COMMAND_S = 80.0
 SETTLE_S = 30.0
 KEPT = ("CC_CLICKHOUSE_IMAGE", "CC_COLLECTOR_IMAGE")
 PORTS = 12
-NO_COMPOSE = "docker compose=missing;docker-compose=missing"
+NO_COMPOSE = "docker compose=fail:1:docker: 'compose' is not a docker command.;docker-compose=missing"
 
 
 @dataclass(frozen=True, slots=True)

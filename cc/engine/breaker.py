@@ -133,6 +133,11 @@ class Breaker:
         self._failures, self.reason = 0, ""
         return None if self._state is State.CLOSED else self._change(State.CLOSED, now)
 
+    def holds(self, now: float) -> bool:
+        """Whether it keeps background callers away now; an open one whose time is over does so no more."""
+        since = self._opened_at if self._probe_since is None else self._probe_since
+        return self._state is not State.CLOSED and _left(since, self._cooldown, now) > 0
+
     def as_dict(self) -> dict[str, Any]:
         """All that the next command has to know, as JSON's plain data."""
         return {

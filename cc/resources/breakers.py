@@ -88,14 +88,14 @@ class Breakers:
             self._revise(what, lambda breaker: breaker.mended(self._clock.now()))
 
     def troubled(self) -> tuple[dict[str, str], ...]:
-        """Those that are open or half open, by name: what, state, and the reason of the last failure."""
+        """Those that keep background callers away now, by name: what, state, and the reason of the last failure."""
         if self._all_well():
             return ()
         found = (self._restored(name, text) for name, text in self._stored().read(NOT_WELL))
         return tuple(
             {"what": each.what, "state": each.state.value, "reason": each.reason}
             for each in found
-            if each.state.value != "closed"
+            if each.holds(self._clock.now())
         )
 
     def _admit(self, what: str, *, typed: bool) -> Permit:

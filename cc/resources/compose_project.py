@@ -22,6 +22,8 @@ from cc.resources.secret_file import read_secret
 
 ONE_OFF_LABEL = "com.docker.compose.oneoff"
 HASH_LABEL = "com.docker.compose.config-hash"
+BY_RUN = "docker-run-"
+"""How that label begins on a container that was made without compose."""
 
 
 @dataclass(frozen=True, slots=True)

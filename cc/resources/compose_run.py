@@ -19,12 +19,11 @@ from cc import __version__
 from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import Failure, ToolMissing
-from cc.resources.compose_project import HASH_LABEL, ONE_OFF_LABEL, Project
+from cc.resources.compose_project import BY_RUN, HASH_LABEL, ONE_OFF_LABEL, Project
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import STOP_GRACE_S, Container
 from cc.resources.run_words import network_words, refuse_unknown, seconds, words
 
-OURS = "docker-run-"
 ACT_S = 60.0
 DEPENDENCY_S = 120.0
 LABEL = "com.docker.compose."
@@ -43,7 +42,7 @@ class DockerRun(Project):
         model = self._model()
         used = {kind: model.get(kind) for kind in ("networks", "volumes")}
         told = json.dumps([model["services"][service], used], sort_keys=True)
-        return OURS + hashlib.sha256(told.encode()).hexdigest()[:32]
+        return BY_RUN + hashlib.sha256(told.encode()).hexdigest()[:32]
 
     def services(self) -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = self._model()["services"]
@@ -67,7 +66,7 @@ class DockerRun(Project):
 
     def is_as_described(self, container: Container, service: str) -> bool:
         label = container.labels.get(HASH_LABEL, "")
-        if label.startswith(OURS):
+        if label.startswith(BY_RUN):
             return label == self._hash(service)
         said = self.services()[service]
         environ = _environment(said)

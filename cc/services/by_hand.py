@@ -36,16 +36,20 @@ def published_ports(stack: Stack) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*told, stack.settings.otlp_grpc_port]))
 
 
-def prove(stack: Stack, recap: Recap, context: Context, listeners: Sequence[Listener], *, volumes: bool) -> Recap:
+def prove(
+    stack: Stack, recap: Recap, context: Context, listeners: Sequence[Listener], *, volumes: bool, since: float
+) -> Recap:
     """The recap of a `down` of everything, once it is known what is left; if anything, by the next rungs of L5.
 
+    `since` is when the command began, in seconds since 1970: what is younger was made by another run, which waited for
+    this one to let go, and is left alone. Then the script, which knows no age, is not run either.
     A step that failed is no failure of the whole once all that is ours is proven gone: it is told as what was tried.
     """
     failed = [step for step in recap.steps if step.outcome.status is Status.FAILED]
     silent = next((step.outcome for step in failed if step.outcome.error in SILENT), None)
     unseen = None if silent is None else Failure(silent.reason, code=silent.error or "daemon_hung")
-    found = remains(stack.host(), published_ports(stack), volumes=volumes, unseen=unseen)
-    if not failed and not found:
+    found, others = remains(stack.host(), published_ports(stack), volumes=volumes, unseen=unseen).of_before(since)
+    if not found and (others or not failed):
         return recap
     if recap.stopped is not None:
         return replace(recap, by_hand=to_stop(stack, found))
@@ -58,13 +62,13 @@ def prove(stack: Stack, recap: Recap, context: Context, listeners: Sequence[List
         for listener in listeners:
             listener(event)
 
-    if silent is None or found:
+    if not others and (silent is None or found):
         tell(Note(STOP, f"running {SCRIPT}"))
         last = _by_script(stack, context, tuple(tried), volumes=volumes)
     if last is not None and last.status is not Status.FAILED:
         steps = [step for step in recap.steps if step not in failed]
     else:
-        found = remains(stack.host(), published_ports(stack), volumes=volumes, unseen=unseen)
+        found, _ = remains(stack.host(), published_ports(stack), volumes=volumes, unseen=unseen).of_before(since)
         last, steps = _given_up(last, tried, found), list(recap.steps)
         recap = replace(recap, by_hand=to_stop(stack, found))
     last = replace(last, duration_s=context.clock.now() - began)

@@ -138,12 +138,17 @@ class Dashboard:
         self._ports = range(first, last + 1)
         self._within: float = args.get("within") or START_S
         self._chosen = self._server
-        self._replace = find_dashboard(host) if again else None
+        self._again = again
+        self._replace: Running | None = None
+        self._looked = False
         self._wanted = {key: host.environ.get(key, "") for key in SETTINGS} | {"CC_VERSION": __version__}
         self.name = {"gunicorn": "gunicorn", "flask": "flask's own server", "any": "another port"}[self._server]
 
     def probe(self, context: Context) -> Probe:
         found = find_dashboard(self._host)
+        if self._again and not self._looked:  # at its first probe, when the lock is had: another run may have been here
+            self._replace = found
+        self._looked = True
         if found is None:
             return Probe(False, "it does not run")
         if self._replace is not None and found.identity == self._replace.identity:

@@ -25,6 +25,7 @@ from typing import Any
 from cc.clock import wall_time
 from cc.errors import Failure
 from cc.resources import http
+from cc.resources.compose_project import BY_RUN, HASH_LABEL
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Container, Docker
 from cc.resources.port import read_port
@@ -150,6 +151,8 @@ def _container_health(stack: Stack, service: Service, *, brief: bool) -> Health:
     if not container.running:
         return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
     rung, reason, told = _answers(stack, service, container, brief=brief)
+    if rung == 0 and container.labels.get(HASH_LABEL, "").startswith(BY_RUN):
+        reason = "it runs by docker run, without compose; `up` hands it over once compose is there"
     if not brief:
         base |= {"rss_bytes": _rss(container), "metrics": dict(told.metrics)}
     return Health(**base, health=("healthy", "degraded", "unhealthy")[rung], reason=reason, rung=rung)

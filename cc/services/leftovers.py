@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from cc.clock import wall_time
 from cc.engine.spec import VerbSpec
 from cc.engine.step import Acted, Context, Probe
 from cc.errors import Failure
@@ -53,6 +55,17 @@ class Remains:
     def __bool__(self) -> bool:
         return bool(self.processes or self.containers or self.networks or self.volumes or self.ports)
 
+    def of_before(self, since: float) -> tuple[Remains, bool]:
+        """Of it what was there then (seconds since 1970), and whether there is more: another run has begun meanwhile,
+        and what it makes is no remainder. Networks and ports are made anew under the same names: they go with the rest.
+        """
+        now = wall_time()
+        processes = tuple(fact for fact in self.processes if now - fact.uptime_s < since)
+        containers = tuple(each for each in self.containers if (_started(each) or 0.0) < since)
+        if len(processes) == len(self.processes) and len(containers) == len(self.containers):
+            return self, False
+        return Remains(processes, containers, unseen=self.unseen), True
+
     def words(self) -> tuple[str, ...]:
         """Each of them, by name."""
         return (
@@ -62,6 +75,17 @@ class Remains:
             *(f"volume {name}" for name in self.volumes),
             *self.ports,
         )
+
+
+def _started(container: Container) -> float | None:
+    """When it was started, in seconds since 1970; None if it does not run or does not tell."""
+    if not container.alive or not container.started_at:
+        return None
+    whole, _, fraction = container.started_at.rstrip("Z").partition(".")  # nanoseconds, without the zeros at their end
+    try:
+        return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+    except ValueError:
+        return None
 
 
 def remains(

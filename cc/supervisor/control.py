@@ -15,11 +15,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
 
+from cc.clock import wall_time
 from cc.engine import told
 from cc.engine.events import Event, Listener, RunFinished, StepFinished
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status
 from cc.engine.step import Context
-from cc.errors import Failure
+from cc.errors import Failure, Interrupted
 from cc.services.by_hand import prove
 from cc.services.orchestrator import CONTROL, Operation, Orchestrator
 from cc.services.stack import BY_NAME, Stack
@@ -58,6 +59,10 @@ class Supervised:
         return replace(recap, stopped=self._stack.cancel.requested or recap.stopped)
 
 
+class _StoppingError(Exception):
+    """The supervisor stopped an operation that nobody here has cancelled: it was asked to end."""
+
+
 class Control:
     """Operates one project, through its supervisor where that is possible. `directory`: where the command was typed."""
 
@@ -71,7 +76,7 @@ class Control:
 
     def run(self, operation: Operation, *, supervised: bool) -> Recap:
         """Carry it out. Raises what Orchestrator.run raises."""
-        began = self._stack.clock.now()
+        began, since = self._stack.clock.now(), wall_time()
         if operation.command == "up":
             reached = self._reach.start() if supervised else Reached(None, _left_out())
         else:
@@ -80,7 +85,14 @@ class Control:
             self._stack.breakers.mended("supervisor")
         if reached.step is not None:
             self._tell(StepFinished(reached.step.name, reached.step.outcome))
-        recap, supervised = self._carry_out(operation, reached)
+        try:
+            recap, supervised = self._carry_out(operation, reached)
+        except _StoppingError:  # a `down` before us in the queue took it away: what we were asked for is still wanted
+            again = self._reach.start() if operation.command == "up" else self._reach.connect()
+            reached = replace(again, step=again.step or reached.step, fallbacks=(*reached.fallbacks, *again.fallbacks))
+            if again.step is not None:
+                self._tell(StepFinished(again.step.name, again.step.outcome))
+            recap, supervised = self._carry_out(operation, reached, last=True)
         if reached.step is not None:
             lost = reached.client is not None and not supervised
             recap = replace(recap, steps=(_lost(reached.step, recap) if lost else reached.step, *recap.steps))
@@ -88,18 +100,27 @@ class Control:
         if operation.command == "down" and set(operation.services) == set(BY_NAME):
             context = Context(clock=self._stack.clock, cancel=self._stack.cancel)
             left = None if operation.timeout is None else began + operation.timeout - self._stack.clock.now()
-            recap = prove(self._stack, recap, context.until(left), self._forgiving, volumes=operation.volumes)
+            recap = prove(
+                self._stack, recap, context.until(left), self._forgiving, volumes=operation.volumes, since=since
+            )
         for listener in self._listeners if supervised else self._forgiving:
             listener(RunFinished(recap))
         return recap
 
-    def _carry_out(self, operation: Operation, reached: Reached) -> tuple[Recap, bool]:
-        """What came of it, and whether the supervisor carried it out, which then has told the journal of its end."""
+    def _carry_out(self, operation: Operation, reached: Reached, *, last: bool = False) -> tuple[Recap, bool]:
+        """What came of it, and whether the supervisor carried it out, which then has told the journal of its end.
+
+        Raises _StoppingError where the supervisor was ended by somebody else meanwhile; not at the `last` attempt.
+        """
         if reached.client is None:
             return self._this_process().run(operation), False
         try:
             recap = Supervised(reached.client, self._stack, self._listeners, self._directory).run(operation)
+            if recap.stopped not in (None, "deadline") and not self._stack.cancel.requested and not last:
+                raise _StoppingError
         except Failure as failure:
+            if isinstance(failure, Interrupted) and not self._stack.cancel.requested and not last:
+                raise _StoppingError from failure
             if not tells_of_silence(failure) or self._stack.cancel.requested:
                 raise
             why = f"supervisor unavailable: {failure.message}; managing services directly"

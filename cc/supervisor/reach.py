@@ -128,7 +128,9 @@ class Reach:
                 return client, dict(client.call("ping", deadline=ANSWER_S).result)
             except Failure as failure:
                 if not child.alive() and not transport.is_held(self._run):
-                    raise Failure("it ended at once", code="unhealthy", evidence=_tail(log, began)) from failure
+                    said = _tail(log, began)
+                    why = "; ".join(("it ended at once", *said[-1:]))
+                    raise Failure(why, code="unhealthy", evidence=said) from failure
                 return None
 
         try:
@@ -198,17 +200,19 @@ class Reach:
         return NamedOutcome(NAME, Outcome(Status.CHANGED, why, rung=0, rung_name="shutdown"))
 
     def _await_end(self) -> None:
-        owner = self._stack.state.owner
-        wait_for(self._context, "the supervisor to end", lambda: not find_ours(owner, NAME) or None, within=STOP_S)
+        wait_for(self._context, "the supervisor to end", lambda: not self._found_here() or None, within=STOP_S)
+
+    def _found_here(self, *, younger: bool = False) -> list[Identity]:
+        """What carries the supervisor's mark; not what is younger than this process, which another `up` has started."""
+        began = start_time(os.getpid()) or 0
+        return [each for each in find_ours(self._stack.state.owner, NAME) if younger or each.start_time < began]
 
     def end_hung(self, *, younger: bool = False) -> bool:
         """End a supervisor that lives and does not answer, and what it has at work; its services stay.
 
         One that is younger than this process is not it, unless told so: another `up` has just started that.
         """
-        owner = self._stack.state.owner
-        began = start_time(os.getpid()) or 0
-        found = [each for each in find_ours(owner, NAME) if younger or each.start_time < began]
+        found = self._found_here(younger=younger)
         for identity in found:
             stop_group(identity, grace=STOP_S, context=self._context, kin=False)
         return bool(found)

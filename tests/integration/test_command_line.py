@@ -268,3 +268,22 @@ def test_the_same_tasks_run_under_invoke_and_their_help_lists_the_flags(box: Box
         [*invoke, "status", "--json"], cwd=ROOT, env=box.env, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout)["supervisor"]["via"] == "direct"
+
+
+@pytest.mark.parametrize("words", [("logs", "--help"), ("play", "--help"), ("up", "--help")])
+def test_help_is_help_wherever_it_stands(box: Box, words: tuple[str, ...]) -> None:
+    done = box.run(*words)
+    assert (done.code, done.out.splitlines()[0].startswith(f"Usage: context-cleaner {words[0]}")) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (("drill", "--minutes", "3"), "--minutes"),
+        (("drill", "--random", "--only", "L3"), "--only"),
+        (("health", "--junit", "x.xml"), "--junit"),
+    ],
+)
+def test_a_flag_that_would_mean_nothing_is_refused(box: Box, words: tuple[str, ...], field: str) -> None:
+    done = box.ask(*words)
+    assert (done.code, done.json["error"]["field"]) == (2, field)

@@ -232,3 +232,25 @@ def test_a_container_that_is_stopped_by_somebody_else_comes_back(box: Box) -> No
     before = box.service("clickhouse")
     subprocess.run(["docker", "rm", "-fv", before["container"]], check=True, capture_output=True)
     healthy(box, "clickhouse", other_than=before["pid"], within=60)
+
+
+def test_an_up_that_waited_for_a_down_brings_the_stack_up_and_the_down_leaves_it_alone(box: Box) -> None:
+    box.ask("up", "--no-docker")
+    for _ in range(3):
+        down = box.start("down", "--json")
+        eventually(lambda: (box.state / "run" / "operation.lock").stat().st_size > 0, what="the down to have the lock")
+        up = box.ask("up", "--no-docker", "--lock-timeout", "30")
+        out, err = down.communicate(timeout=60)
+        assert (up.code, down.returncode) == (0, 0), (up.err, err)
+        assert "services stop" not in [step["name"] for step in json.loads(out)["steps"]]
+        assert (box.service("dashboard")["health"], len(supervisors(box))) == ("healthy", 1)
+    assert box.ask("down").code == 0
+
+
+def test_a_restart_that_waited_for_another_restarts_all_the_same(box: Box) -> None:
+    box.ask("up", "--no-docker")
+    first = box.start("restart", "--service", "dashboard")
+    eventually(lambda: (box.state / "run" / "operation.lock").stat().st_size > 0, what="the first to have the lock")
+    second = box.ask("restart", "--service", "dashboard", "--lock-timeout", "30")
+    assert first.wait(60) == 0
+    assert (second.code, second.step("dashboard")["status"]) == (0, "changed")

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 
 from cc.engine.step import Judged, run_action
 from cc.errors import Failure
 from cc.resources.process_stop import find_ours
-from cc.services.leftovers import VERB, end_commands_of
+from cc.services.leftovers import VERB, end_commands_of, remains
 from cc.shell import Command
 from tests.integration.box import eventually
 from tests.services.conftest import Yard
@@ -87,3 +88,16 @@ def test_the_commands_of_a_killed_run_are_ended_and_what_was_started_to_stay_is_
     except Failure:
         raise AssertionError from None
     assert not stays.alive()
+
+
+def test_what_is_younger_than_the_command_is_another_runs_and_no_remainder(yard: Yard) -> None:
+    old = yard.container("p-a", State={"Status": "running", "StartedAt": "2026-11-24T10:00:00.5Z"})
+    new = yard.container("p-b", State={"Status": "running", "StartedAt": "2026-11-24T10:00:02.123456789Z"})
+    gone = yard.container("p-c", State={"Status": "exited", "StartedAt": "0001-01-01T00:00:00Z"})
+    since = datetime(2026, 11, 24, 10, 0, 1, tzinfo=timezone.utc).timestamp()
+    with yard.docker(old, new, gone):
+        found, others = remains(yard.stack.host()).of_before(since)
+    assert ([each.name for each in found.containers], others) == (["p-a", "p-c"], True)
+    with yard.docker(old, gone):
+        found, others = remains(yard.stack.host()).of_before(since)
+    assert ([each.name for each in found.containers], others) == (["p-a", "p-c"], False)
