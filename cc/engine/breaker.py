@@ -96,8 +96,7 @@ class Breaker:
         """Let a call in, or raise the Failure `breaker_open`. `typed`: a command that a person is waiting for."""
         if self._state is State.CLOSED:
             return Permit(self._not_before_the_change(now), probe=False)
-        since = self._opened_at if self._probe_since is None else self._probe_since
-        left = _left(since, self._cooldown, now)
+        left = self._wait(now)
         if left > 0 and not typed:
             raise self._refusal(left)
         if self._state is State.OPEN:
@@ -135,8 +134,11 @@ class Breaker:
 
     def holds(self, now: float) -> bool:
         """Whether it keeps background callers away now; an open one whose time is over does so no more."""
-        since = self._opened_at if self._probe_since is None else self._probe_since
-        return self._state is not State.CLOSED and _left(since, self._cooldown, now) > 0
+        return self._state is not State.CLOSED and self._wait(now) > 0
+
+    def _wait(self, now: float) -> float:
+        """Seconds that background callers have to wait from now: since it opened, or since its probe began."""
+        return _left(self._opened_at if self._probe_since is None else self._probe_since, self._cooldown, now)
 
     def as_dict(self) -> dict[str, Any]:
         """All that the next command has to know, as JSON's plain data."""

@@ -12,36 +12,13 @@ from contextlib import contextmanager
 
 import pytest
 
+from cc.drill.containers import ENGINE, FORWARD
 from tests.integration.box import Box, eventually
 from tests.integration.test_stack import send_event, usage
 
 pytestmark = pytest.mark.docker
 
 NO_COMPOSE = "docker compose=missing;docker-compose=missing"
-FORWARD = """
-import os, socket, sys, threading
-server = socket.socket(socket.AF_UNIX)
-server.bind(sys.argv[1])
-server.listen(64)
-def carry(one, other):
-    try:
-        while data := one.recv(65536):
-            other.sendall(data)
-    except OSError:
-        pass
-    finally:
-        for end in (one, other):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-while True:
-    client = server.accept()[0]
-    engine = socket.socket(socket.AF_UNIX)
-    engine.connect("/var/run/docker.sock")
-    for pair in ((client, engine), (engine, client)):
-        threading.Thread(target=carry, args=pair, daemon=True).start()
-"""
 
 
 def test_without_compose_the_stack_runs_by_docker_run_and_compose_takes_over_with_its_data(box: Box) -> None:
@@ -96,7 +73,7 @@ def engine_that_colima_starts(box: Box) -> Iterator[None]:
     (box.dir / "forward.py").write_text(FORWARD)
     pid = box.dir / "forward.pid"
     (bin_ / "colima").write_text(
-        f"#!/bin/sh\nsetsid sh -c 'echo $$ > {pid}; exec {sys.executable} {box.dir}/forward.py {path}'"
+        f"#!/bin/sh\nsetsid sh -c 'echo $$ > {pid}; exec {sys.executable} {box.dir}/forward.py {path} {ENGINE}'"
         " </dev/null >/dev/null 2>&1 &\n"
     )
     (bin_ / "colima").chmod(0o755)
