@@ -22,7 +22,8 @@ from cc.errors import Failure, ToolMissing
 from cc.resources.compose_project import BY_RUN, HASH_LABEL, ONE_OFF_LABEL, Project
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import STOP_GRACE_S, Container
-from cc.resources.run_words import network_words, refuse_unknown, seconds, words
+from cc.resources.go_duration import seconds
+from cc.resources.run_words import network_words, refuse_unknown, words
 
 ACT_S = 60.0
 DEPENDENCY_S = 120.0

@@ -6,12 +6,12 @@ The service comes as `docker compose config --format json` gives it. What has no
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cc.errors import Failure
+from cc.resources.go_duration import seconds
 
 Service = Mapping[str, Any]
 
@@ -44,7 +44,6 @@ ELSEWHERE = frozenset(
 NOT_OF_THE_CONTAINER = frozenset(
     {"attach", "build", "container_name", "depends_on", "develop", "env_file", "profiles", "pull_policy", "scale"}
 )
-UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 def refuse_unknown(name: str, service: Service) -> None:
@@ -177,11 +176,6 @@ def _rest(service: Service) -> Iterator[str]:
         yield f"--add-host={name}:{address}"
     if service.get("stop_grace_period"):
         yield f"--stop-timeout={round(seconds(service['stop_grace_period']))}"
-
-
-def seconds(duration: str) -> float:
-    """A duration as Go writes it ("1m30s", "500ms"), in seconds."""
-    return sum(float(number) * UNITS_S[unit] for number, unit in re.findall(r"([\d.]+)(h|ms|us|µs|ns|m|s)", duration))
 
 
 def network_words(name: str, attachment: Mapping[str, Any] | None, aliases: tuple[str, ...]) -> list[str]:

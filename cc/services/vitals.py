@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 from cc.errors import Failure
 from cc.resources import http
+from cc.resources.go_duration import seconds
 from cc.resources.process_table import children, describe
 from cc.resources.secret_file import read_secret
 from cc.services.dashboard import Running
@@ -37,7 +38,6 @@ FROM system.tables WHERE database = 'otel' FORMAT TabSeparated
 COLUMNS = ("version", "uptime_s", "memory_bytes", "log_rows", "metric_rows", "trace_rows", "disk_bytes")
 REFUSED = re.compile(r"Code: (192|193|194|497|516)\.")
 AVAILABLE = "Server available"
-UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +98,15 @@ def collector(stack: Stack) -> Vitals:
         raise Failure(f"{url} answers {answer.status}" + (f" ({status})" if status else ""), code="unhealthy")
     if not isinstance(told, dict) or "status" not in told:
         raise Failure(f"{url} answers 200 and tells no status", code="bad_answer")
-    metrics = {"uptime_s": _duration(str(told.get("uptime", ""))), "status": str(told["status"])}
+    metrics = {"uptime_s": _uptime(told.get("uptime")), "status": str(told["status"])}
     return Vitals(metrics, "" if told["status"] == AVAILABLE else f"it says of itself: {told['status']}")
 
 
-def _duration(text: str) -> float | None:
-    """Seconds of a duration as Go writes it: `1h2m3.5s`. None for what is none."""
-    pieces = re.findall(r"(\d+(?:\.\d+)?)(h|ms|m|µs|ns|s)", text)
-    if not pieces or "".join(number + unit for number, unit in pieces) != text:
+def _uptime(told: object) -> float | None:
+    try:
+        return round(seconds(str(told)), 1)
+    except ValueError:
         return None
-    return round(sum(float(number) * UNITS_S[unit] for number, unit in pieces), 1)
 
 
 def dashboard(found: Running, owner: str, *, brief: bool = False) -> Vitals:
