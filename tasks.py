@@ -184,18 +184,27 @@ def usage(options: Options, by="day", since=None, until=None, model=None, projec
 @command(
     help={
         "of": "up, down, restart, or a playbook file",
+        **SERVICE,
+        "no-docker": "of an up that leaves the containers out",
+        "no-supervisor": "of an up that manages the services from its own process",
         "diff": "show what would change in files",
         "detailed-exitcode": "exit 5 when changes are pending",
     }
 )
-def plan(options: Options, of="up", diff=False, detailed_exitcode=False):  # type: ignore[no-untyped-def]
+def plan(
+    options: Options, of="up", service=None, no_docker=False, no_supervisor=False, diff=False, detailed_exitcode=False
+):  # type: ignore[no-untyped-def]
     """What would change, and which rung would be taken; touches nothing."""
     from dataclasses import replace
 
     from cc.operations import plan as operate
 
     options = replace(options, verbose=options.verbose or diff, detailed_exitcode=detailed_exitcode)
-    perform("plan", options, lambda session: operate(session, of))
+    perform(
+        "plan",
+        options,
+        lambda session: operate(session, of, service, docker=not no_docker, supervised=not no_supervisor),
+    )
 
 
 @command(

@@ -27,16 +27,6 @@ def stack_of(session: Session) -> Stack:
     return stack_for(session.settings, dict(os.environ), clock=session.clock, cancel=session.cancel)
 
 
-def _directly(session: Session, operation: Operation, *, plan: bool = False) -> Recap:
-    from cc.resources.state import Journal
-    from cc.services.orchestrator import Orchestrator
-
-    stack = stack_of(session)
-    journal = None if plan else Journal(stack.state.journal).append
-    orchestrator = Orchestrator(stack, list(session.listeners(journal)))
-    return orchestrator.plan(operation) if plan else orchestrator.run(operation)
-
-
 def _operate(session: Session, operation: Operation, *, supervised: bool = True) -> Recap:
     """The stack's own operations: by its supervisor where that is possible (LADDERS.md, L1)."""
     from cc.resources.state import Journal
@@ -83,21 +73,36 @@ def restart(session: Session, service: str | None) -> Recap:
     return _operate(session, _operation(session, "restart", service))
 
 
-def plan(session: Session, of: str) -> Recap:
-    """What `of` would do: up, down, restart, or a playbook file."""
+def plan(session: Session, of: str, service: str | None, *, docker: bool, supervised: bool) -> Recap:
+    """What `of` would do: up, down, restart, or a playbook file; `docker` and `supervised` are an up's.
+
+    Raises UsageError for a flag that `of` does not have.
+    """
     import dataclasses
 
     from cc.services.orchestrator import PLAYBOOKS
+    from cc.supervisor.control import Control
 
-    if of in PLAYBOOKS:
-        return _directly(session, _operation(session, of), plan=True)
-    operation = _operation(session, "up")
-    return _directly(session, dataclasses.replace(operation, command="play", file=_playbook(of, "--of")), plan=True)
+    flags = {
+        "--service": service is not None and of not in PLAYBOOKS,
+        "--no-docker": not docker and of != "up",
+        "--no-supervisor": not supervised and of != "up",
+    }
+    for flag in (flag for flag, wrong in flags.items() if wrong):
+        raise UsageError(f"{flag} is not for a plan of {of}", field=flag)
+    operation = _operation(session, of if of in PLAYBOOKS else "up", service, docker=docker)
+    if of not in PLAYBOOKS:
+        operation = dataclasses.replace(operation, command="play", file=_playbook(of, "--of"))
+    heard = list(session.listeners())
+    return Control(stack_of(session), heard, heard, os.getcwd()).plan(operation, supervised=supervised)
 
 
 def play(session: Session, file: str, *, tags: str | None, start_at: str | None, given: Sequence[str]) -> Recap:
     """Run any playbook."""
     import dataclasses
+
+    from cc.resources.state import Journal
+    from cc.services.orchestrator import Orchestrator
 
     operation = dataclasses.replace(
         _operation(session, "up"),
@@ -107,7 +112,8 @@ def play(session: Session, file: str, *, tags: str | None, start_at: str | None,
         tags=tuple(word.strip() for word in (tags or "").split(",") if word.strip()),
         start_at=start_at,
     )
-    return _directly(session, operation)
+    stack = stack_of(session)
+    return Orchestrator(stack, list(session.listeners(Journal(stack.state.journal).append))).run(operation)
 
 
 def _playbook(path: str, field: str) -> str:

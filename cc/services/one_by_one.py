@@ -29,7 +29,9 @@ from cc.services.stack import BY_NAME, SERVICES, Service, Stack
 
 ACT_S = 60.0
 WITHIN_S = {"clickhouse": 60.0, "collector": 30.0}
-NO_DOCKER = frozenset({"tool_missing", "daemon_down", "daemon_hung", "permission_denied", "breaker_open"})
+NO_DOCKER = frozenset({"tool_missing", "daemon_down"})
+DOCKER_UNASKED = frozenset({"daemon_hung", "permission_denied", "breaker_open"})
+"""Enough to start without it; what was to be restarted may still run, and that has failed."""
 NO_COMPOSE = frozenset({"tool_missing", "bad_config", "bad_answer", "non_zero_exit"})
 LESS = frozenset({"image_missing", "port_in_use"})
 
@@ -122,7 +124,9 @@ def _container(stack: Stack, host: Host, service: Service, *, again: bool) -> La
         (
             _rung(compose.VERB, host, by_compose, set()),
             Rung(started.name, started, when_failed=NO_COMPOSE, lesser=False),
-            _without("Docker unavailable, using file-based analytics", NO_DOCKER),
+            _without(
+                "Docker unavailable, using file-based analytics", NO_DOCKER if again else NO_DOCKER | DOCKER_UNASKED
+            ),
             _without(f"{service.name} unavailable", LESS),
         )
     )

@@ -5,7 +5,8 @@
     L5  0 by the supervisor · 1 by this process · 2 whatever carries our mark (the step `leftovers` of both)
         3 scripts/stop-context-cleaner.sh · 4 what to type
 
-Both rungs of L1 are one call, `run(operation)`, of two classes.
+Both rungs of L1 are one call, `run(operation)`, of two classes. What is done to the supervisor itself is a step of the
+run: the first of an `up`, the last of a `down` of everything; and `plan` foretells it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
 from cc.clock import wall_time
 from cc.engine import told
@@ -26,13 +26,7 @@ from cc.services.orchestrator import CONTROL, Operation, Orchestrator
 from cc.services.stack import BY_NAME, Stack
 from cc.supervisor import request
 from cc.supervisor.client import Client
-from cc.supervisor.reach import NAME, NOBODY_WATCHES, Reach, Reached, tells_of_silence
-
-
-class Operator(Protocol):
-    """Carries an operation out. Raises what Orchestrator.run raises."""
-
-    def run(self, operation: Operation) -> Recap: ...
+from cc.supervisor.reach import NAME, NOBODY_WATCHES, Foretold, Reach, Reached, tells_of_silence
 
 
 class Supervised:
@@ -93,11 +87,10 @@ class Control:
             if again.step is not None:
                 self._tell(StepFinished(again.step.name, again.step.outcome))
             recap, supervised = self._carry_out(operation, reached, last=True)
-        if reached.step is not None:
-            lost = reached.client is not None and not supervised
-            recap = replace(recap, steps=(_lost(reached.step, recap) if lost else reached.step, *recap.steps))
+        if (step := self._of_the_supervisor(operation, reached, recap, supervised=supervised)) is not None:
+            recap = replace(recap, steps=(step, *recap.steps))
         recap = replace(recap, fallbacks=(*reached.fallbacks, *recap.fallbacks))
-        if operation.command == "down" and set(operation.services) == set(BY_NAME):
+        if _ends_everything(operation):
             context = Context(clock=self._stack.clock, cancel=self._stack.cancel)
             left = None if operation.timeout is None else began + operation.timeout - self._stack.clock.now()
             recap = prove(
@@ -106,6 +99,41 @@ class Control:
         for listener in self._listeners if supervised else self._forgiving:
             listener(RunFinished(recap))
         return recap
+
+    def plan(self, operation: Operation, *, supervised: bool) -> Recap:
+        """Foretell it, what becomes of the supervisor included. Raises what Orchestrator.plan raises."""
+        recap = self._this_process().plan(operation)
+        if (foretold := self._foretold(operation, supervised=supervised)) is not None:
+            steps = (foretold.step, *recap.steps) if operation.command == "up" else (*recap.steps, foretold.step)
+            recap = replace(recap, steps=steps, fallbacks=(*foretold.fallbacks, *recap.fallbacks))
+            self._tell(StepFinished(foretold.step.name, foretold.step.outcome))
+        for listener in self._forgiving:
+            listener(RunFinished(recap))
+        return recap
+
+    def _foretold(self, operation: Operation, *, supervised: bool) -> Foretold | None:
+        if operation.command == "up":
+            return self._reach.foretell("up") if supervised else Foretold(_left_out())
+        return self._reach.foretell("down") if _ends_everything(operation) else None
+
+    def _of_the_supervisor(
+        self, operation: Operation, reached: Reached, recap: Recap, *, supervised: bool
+    ) -> NamedOutcome | None:
+        """The step that tells of it: as it was reached, or what it means that it did not answer and was ended."""
+        lost = reached.client is not None and not supervised
+        why = recap.fallbacks[0].reason if lost else reached.ended
+        if why is None:
+            return reached.step
+        if _ends_everything(operation):
+            return NamedOutcome(NAME, Outcome(Status.CHANGED, f"ended: {why}", rung=2, rung_name="by its mark"))
+        # At the end of this run nobody watches (L2 rung 3).
+        return NamedOutcome(
+            NAME,
+            Outcome(
+                Status.SKIPPED, f"running without a supervisor: {why}", degraded=True, rung=3, rung_name="without",
+                hint=NOBODY_WATCHES,
+            ),
+        )  # fmt: skip
 
     def _carry_out(self, operation: Operation, reached: Reached, *, last: bool = False) -> tuple[Recap, bool]:
         """What came of it, and whether the supervisor carried it out, which then has told the journal of its end.
@@ -127,13 +155,13 @@ class Control:
             self._reach.end_hung(younger=True)  # it may be the one that this very `up` has started
             recap = self._this_process().run(operation)
             return replace(recap, fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks)), False
-        if operation.command == "down" and set(operation.services) == set(BY_NAME):
+        if _ends_everything(operation):
             step = self._reach.shut_down(reached.client)
             self._tell(StepFinished(step.name, step.outcome))
             recap = replace(recap, steps=(*recap.steps, step))
         return recap, True
 
-    def _this_process(self) -> Operator:
+    def _this_process(self) -> Orchestrator:
         return Orchestrator(self._stack, [_but_the_end(listener) for listener in self._direct])
 
     def _tell(self, event: Event) -> None:
@@ -146,11 +174,9 @@ def _left_out() -> NamedOutcome:
     return NamedOutcome(NAME, Outcome(Status.SKIPPED, "switched off by --no-supervisor", attempts=0))
 
 
-def _lost(step: NamedOutcome, recap: Recap) -> NamedOutcome:
-    """It was reached, and went away in the middle: at the end of this run nobody watches (L2 rung 3)."""
-    why = f"running without a supervisor: {recap.fallbacks[0].reason}"
-    less = replace(step.outcome, status=Status.SKIPPED, degraded=True, reason=why, rung=3, rung_name="without")
-    return NamedOutcome(step.name, replace(less, hint=NOBODY_WATCHES))
+def _ends_everything(operation: Operation) -> bool:
+    """Whether the supervisor ends as well."""
+    return operation.command == "down" and set(operation.services) == set(BY_NAME)
 
 
 def _but_the_end(listener: Listener) -> Listener:

@@ -36,10 +36,22 @@ NOBODY_WATCHES = "nobody restarts what crashes; `up` tries again"
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A connection to the supervisor, or why there is none; and the step that tells of it."""
+    """A connection to the supervisor, or why there is none; and the step that tells of it.
+
+    `ended` is why one that lived was ended, when there is a step that tells of nothing else.
+    """
 
     client: Client | None
     step: NamedOutcome | None = None
+    fallbacks: tuple[Fallback, ...] = ()
+    ended: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """The step that would tell of the supervisor, and the fallbacks that would lead to it."""
+
+    step: NamedOutcome
     fallbacks: tuple[Fallback, ...] = ()
 
 
@@ -172,14 +184,49 @@ class Reach:
         except Failure as failure:
             if not tells_of_silence(failure):
                 raise
-            fallbacks = []
+            fallbacks, why = [], None
             if self.end_hung():
                 why = f"supervisor unavailable: {failure.message}; managing services directly"
                 fallbacks.append(Fallback("control path", 1, why))
             if stale := self.clear_stale():
                 fallbacks.append(Fallback(NAME, 2, stale))
-            return Reached(None, fallbacks=tuple(fallbacks))
+            return Reached(None, fallbacks=tuple(fallbacks), ended=why)
         return Reached(client, fallbacks=_ways(client))
+
+    def foretell(self, command: str) -> Foretold | None:
+        """What an `up` or a `down` of everything would do to the supervisor, if nothing is in its way.
+
+        None for a `down` where no supervisor is.
+        """
+        try:
+            with self._client() as client:
+                told_of = client.call("ping", deadline=ANSWER_S).result
+                ways = _ways(client)
+        except Failure as failure:
+            if not tells_of_silence(failure):
+                raise
+            return self._foretell_without_answer(command, failure)
+        running = f"supervisor running, pid {told_of.get('pid')}"
+        if command == "down":
+            return Foretold(_would_change(running, 0, "shutdown"), ways)
+        if told_of.get("fingerprint") == self._fingerprint:
+            outcome = Outcome(Status.OK, running, rung=1, rung_name="connect")
+            return Foretold(NamedOutcome(NAME, outcome), (Fallback(NAME, 1, "one runs already"), *ways))
+        return Foretold(_would_change(f"{running}, has other settings or another version", 0, "start"), ways)
+
+    def _foretell_without_answer(self, command: str, failure: Failure) -> Foretold | None:
+        hung = self._found_here()
+        path = transport.socket_path(self._run)
+        stale = not hung and os.path.lexists(path) and not transport.is_held(self._run)
+        repairs = (Fallback(NAME, 2, f"stale socket {path} would be removed"),) if stale else ()
+        if hung:
+            why = f"pid {hung[0].pid} does not answer: {failure.message}"
+            if command == "down":
+                return Foretold(_would_change(why, 2, "by its mark"))
+            return Foretold(_would_change(f"{why}; known by trying: whether it is about to", 0, "start"))
+        if command == "down":
+            return None
+        return Foretold(_would_change("no supervisor runs", 0, "start"), repairs)
 
     def clear_stale(self) -> str | None:
         try:
@@ -224,6 +271,10 @@ def _ways(client: Client) -> tuple[Fallback, ...]:
         return ()
     rung = 1 if client.via == "tcp" else 2
     return (Fallback(IPC, rung, "; ".join(map(str, client.fallbacks))),)
+
+
+def _would_change(why: str, rung: int, way: str) -> NamedOutcome:
+    return NamedOutcome(NAME, Outcome(Status.CHANGED, f"would change: {why}", rung=rung, rung_name=way))
 
 
 def tells_of_silence(failure: Failure) -> bool:

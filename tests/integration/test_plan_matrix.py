@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.box import Box, Done, held, path_without
+from tests.integration.box import Box, Done, eventually, held, path_without
 
 NO_COMPOSE = "docker compose=missing;docker-compose=missing"
 PYTHON = os.path.basename(sys.executable)
@@ -19,22 +21,21 @@ Fault = Callable[[Box, ExitStack], None]
 
 
 def told(done: Done) -> dict[str, Any]:
-    """Of each step what both know; `plan` says nothing of the supervisor."""
+    """Of each step what both know."""
     keys = ("status", "degraded", "rung", "rung_name")
     return {
         step["name"]: {**{key: step[key] for key in keys}, "left": [tried["error"] for tried in step["tried"]]}
         for step in done.json["steps"]
-        if step["name"] != "supervisor"
     }
 
 
-def agrees(box: Box, *flags: str) -> dict[str, Any]:
+def agrees(box: Box) -> None:
     """Plan, up, and plan again: the first two say the same, and then nothing is pending that `up` could have done."""
-    foretold = told(box.ask("plan", *(flag for flag in flags if flag != "--no-supervisor")))
-    up = box.ask("up", *flags)
+    foretold = told(box.ask("plan"))
+    up = box.ask("up")
     assert told(up) == foretold, up.err
     assert box.ask("plan").json["counts"]["changed"] == 0
-    return foretold
+    assert box.run("plan", "--detailed-exitcode").code == 0
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def no_gunicorn(box: Box, stack: ExitStack) -> None:
 @pytest.mark.parametrize("fault", [no_docker, daemon_down, first_port, every_port, no_gunicorn])
 def test_without_containers(box: Box, stack: ExitStack, fault: Fault) -> None:
     fault(box, stack)
-    agrees(box, "--no-supervisor")
+    agrees(box)
 
 
 def no_compose(box: Box, stack: ExitStack) -> None:
@@ -125,7 +126,7 @@ def test_from_a_stack_that_stands_and_was_disturbed(box: Box) -> None:
     assert box.ask("up", "--no-supervisor").code == 0
     for disturb in (standing, killed, removed, readable, other_port, compose_gone):
         disturb(box)
-        foretold = told(box.ask("plan"))
+        foretold = told(box.ask("plan", "--no-supervisor"))
         up = box.ask("up", "--no-supervisor")
         assert told(up) == foretold, disturb.__name__
 
@@ -138,3 +139,70 @@ def test_what_only_trying_can_tell_is_said_to_be_known_by_trying(box: Box) -> No
     assert (step["status"], step["rung"]) == ("changed", 0)
     assert "known by trying: whether image 127.0.0.1:1/nobody/has:this can be pulled" in step["reason"]
     assert "known by trying" in box.run("plan").out
+
+
+def supervisor_of(box: Box) -> int:
+    return int(box.ask("status").json["supervisor"]["pid"])
+
+
+def killed_supervisor(box: Box, stack: ExitStack) -> None:
+    os.kill(supervisor_of(box), signal.SIGKILL)
+    eventually(lambda: box.ask("status").json["supervisor"]["via"] == "direct", what="its end")
+
+
+def silent_supervisor(box: Box, stack: ExitStack) -> None:
+    os.kill(supervisor_of(box), signal.SIGSTOP)
+
+
+def other_settings(box: Box, stack: ExitStack) -> None:
+    box.env["CC_OTLP_GRPC_PORT"] = str(int(box.env["CC_OTLP_GRPC_PORT"]) + 5)
+
+
+def its_own_end(box: Box, stack: ExitStack) -> None:
+    pass
+
+
+@pytest.mark.parametrize("of", ["up", "down"])
+@pytest.mark.parametrize("fault", [its_own_end, killed_supervisor, silent_supervisor, other_settings])
+def test_what_becomes_of_the_supervisor_is_foretold(box: Box, stack: ExitStack, of: str, fault: Fault) -> None:
+    daemon_down(box, stack)
+    assert box.ask("up").code == 0
+    fault(box, stack)
+    plan = box.ask("plan", "--of", of)
+    done = box.ask(of)
+    foretold, found = ([each for each in said.json["steps"] if each["name"] == "supervisor"] for said in (plan, done))
+    keys = ("status", "rung", "rung_name", "degraded")
+    assert [[each[key] for key in keys] for each in foretold] == [[each[key] for key in keys] for each in found]
+    assert [step for step in found if step["status"] == "changed"] or fault in (its_own_end, killed_supervisor)
+    repaired = [
+        [told["rung"] for told in said.json["fallbacks"] if told["what"] == "supervisor"] for said in (plan, done)
+    ]
+    assert set(repaired[0]) <= set(repaired[1])
+    assert (2 in repaired[0]) == (fault is killed_supervisor and of == "up")
+
+
+def test_a_plan_before_the_first_up_says_that_a_supervisor_would_be_started_and_writes_nothing(box: Box) -> None:
+    box.env["DOCKER_HOST"] = f"unix://{box.dir}/none.sock"
+    plan = box.ask("plan", "--detailed-exitcode")
+    assert (plan.code, plan.step("supervisor")["reason"]) == (5, "would change: no supervisor runs")
+    assert not box.state.exists()
+    assert all(step["name"] != "supervisor" for step in box.ask("plan", "--of", "down").json["steps"])
+
+
+@pytest.mark.parametrize("why", ["silent", "refused"])
+def test_a_restart_that_could_not_ask_docker_has_failed(box: Box, stack: ExitStack, why: str) -> None:
+    """What was to be restarted may still run; the dashboard is restarted all the same."""
+    daemon_down(box, stack)
+    assert box.ask("up").code == 0
+    before = box.service("dashboard")["pid"]
+    path = os.path.join(box.dir, "silent.sock")
+    silent = stack.enter_context(socket.socket(socket.AF_UNIX))
+    silent.bind(path)
+    if why == "silent":
+        silent.listen(8)
+        box.env["DOCKER_HOST"] = f"unix://{path}"
+    restart = box.ask("restart")
+    expected = (1, "failed") if why == "silent" else (0, "skipped")  # nobody listens: no daemon, and nothing runs
+    assert (restart.code, restart.step("clickhouse")["status"]) == expected, restart.err
+    assert restart.step("dashboard")["status"] == "changed"
+    assert box.service("dashboard")["pid"] != before
