@@ -92,10 +92,13 @@ def test_a_stopped_one_is_started_again_and_stays_the_same(one: One) -> None:
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    "other", [{"env": {"A": "2"}}, {"command": ("sleep", "700")}, {"volumes": ("ccyard-v:/v",)}, {"ports": ("80",)}]
+    "other", [{"env": {"A": "2"}}, {"command": ("sleep", "700")}, {"volumes": ("a volume",)}, {"ports": ("80",)}]
 )
 def test_another_description_makes_another_container(one: One, other: dict[str, Any]) -> None:
     described = {"env": {"A": "1"}, "command": ("sleep", "600")}
+    volume = f"{one.own.project}-v"
+    if "volumes" in other:
+        other = {"volumes": (f"{volume}:/v",)}
     assert one.status(**described) == CHANGED
     before = one.id()
     assert one.status(**described) == OK
@@ -103,7 +106,7 @@ def test_another_description_makes_another_container(one: One, other: dict[str, 
     assert one.id() != before
     assert one.status(**{**described, **other}) == OK
     one.status("absent")
-    subprocess.run(["docker", "volume", "rm", "-f", "ccyard-v"], capture_output=True, check=True)
+    subprocess.run(["docker", "volume", "rm", "-f", volume], capture_output=True, check=True)
 
 
 @pytest.mark.docker

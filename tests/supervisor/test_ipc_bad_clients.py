@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -25,7 +24,7 @@ from tests.supervisor.ipc_support import HANG, Counting, answer, ask, begun, eve
     "junk",
     [
         b"junk\n", b"\n", b"\0" * 100 + b"\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"42\n", b"[" * 100_000 + b"\n",
-        b'{"v":2,"id":1,"method":"ping"}\n', os.urandom(4096).replace(b"\n", b"") + b"\n",
+        b'{"v":2,"id":1,"method":"ping"}\n', bytes(range(11, 256)) * 16 + b"\n",
     ],
     ids=lambda junk: repr(junk[:12]),
 )  # fmt: skip
