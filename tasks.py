@@ -18,7 +18,7 @@ from invoke import Collection, task  # noqa: E402
 from invoke.parser import Parser  # noqa: E402
 from invoke.program import Program  # noqa: E402
 
-from cc.command_line import Options, end, perform, refuse  # noqa: E402, F401 - cc.program ends the process by them too
+from cc.command_line import Manner, Options, end, fill_closed_streams, perform, refuse  # noqa: E402, F401 - for cc.program too
 from cc.errors import UsageError  # noqa: E402
 
 COMMON: tuple[tuple[str, Any, str], ...] = (
@@ -69,6 +69,15 @@ def _refuse_what_invoke_takes(context: Any) -> None:
     refuse_more_than_one([asked.name or "" for asked in parser.parse_argv(sys.argv[1:])[1:]], "invoke")
 
 
+READS = Manner(reads=True)
+LOOKS = {
+    "events": "refused: no steps are run",
+    "junit": "refused: no steps are run",
+    "lock-timeout": "of no matter: no other run is waited for",
+    "quiet": "nothing on stdout: the exit code speaks (the document of --json stays)",
+}
+BESIDE = {"quiet": "the lines alone: nothing beside them on stderr"}
+SHOWS = {"quiet": "refused: nothing would be left"}
 SERVICE = {"service": "only these: clickhouse, collector, dashboard (separated by commas)"}
 
 
@@ -108,16 +117,23 @@ def restart(options: Options, service=None):  # type: ignore[no-untyped-def]
     perform("restart", options, lambda session: operate(session, service))
 
 
-@command(help={"watch": "again every two seconds"})
+@command(
+    help={
+        **LOOKS,
+        "watch": "again every two seconds, until Ctrl-C; with --json one document a line",
+    }
+)
 def status(options: Options, watch=False):  # type: ignore[no-untyped-def]
     """Services, their health, who holds what, what is degraded and why."""
     from cc.operations import status as operate
 
-    perform("status", options, lambda session: operate(session, watch=watch), reads=True)
+    manner = Manner(reads=True, follows=watch, shows=watch)
+    perform("status", options, lambda session: operate(session, watch=watch), manner)
 
 
 @command(
     help={
+        **LOOKS,
         **SERVICE,
         "json": "one JSON document: each service with its rung, took_ms, metrics and reason",
         "strict": "exit 3 when a service is degraded (without it 0; 1 when one is unhealthy or unknown)",
@@ -127,12 +143,14 @@ def health(options: Options, service=None):  # type: ignore[no-untyped-def]
     """Ask each service for its health now: which check answered, how fast, its metrics. Exit 1 unless all answer."""
     from cc.operations import health as operate
 
-    perform("health", options, lambda session: operate(session, service), reads=True)
+    perform("health", options, lambda session: operate(session, service), READS)
 
 
 @command(
     positional=["service"],
     help={
+        **LOOKS,
+        **BESIDE,
         "service": "clickhouse, collector, dashboard or supervisor",
         "lines": "how many of the last lines (default 100; 0: none)",
         "follow": "go on with what comes, also when the file is rotated or the container started again; Ctrl-C ends it",
@@ -143,11 +161,14 @@ def logs(options: Options, service, lines="100", follow=False):  # type: ignore[
     """What a service wrote, container or process."""
     from cc.operations import logs as operate
 
-    perform("logs", options, lambda session: operate(session, service, lines=lines, follow=follow), reads=True)
+    manner = Manner(reads=True, follows=follow)
+    perform("logs", options, lambda session: operate(session, service, lines=lines, follow=follow), manner)
 
 
 @command(
     help={
+        **LOOKS,
+        **BESIDE,
         "lines": "how many of the last entries (default 50, with --since all; 0: none)",
         "since": "only entries from then on: 10m, 2h, 7d, or a time such as 2026-01-31T14:00",
         "service": "only these: clickhouse, collector, dashboard, supervisor (separated by commas)",
@@ -160,11 +181,12 @@ def events(options: Options, lines=None, since=None, service=None, follow=False)
     from cc.operations import events as operate
 
     asked = {"lines": lines, "since": since, "service": service, "follow": follow}
-    perform("events", options, lambda session: operate(session, **asked), reads=True)
+    perform("events", options, lambda session: operate(session, **asked), Manner(reads=True, follows=follow))
 
 
 @command(
     help={
+        **LOOKS,
         "by": "day, week, month, model, project or session",
         "since": "first day: 2026-01-31, or 7d",
         "until": "last day",
@@ -178,7 +200,7 @@ def usage(options: Options, by="day", since=None, until=None, model=None, projec
     from cc.operations import usage as operate
 
     asked = {"by": by, "since": since, "until": until, "model": model, "project": project, "source": source}
-    perform("usage", options, lambda session: operate(session, asked), reads=True)
+    perform("usage", options, lambda session: operate(session, asked), READS)
 
 
 @command(
@@ -243,28 +265,34 @@ def drill(options: Options, only=None, list=False, random=False, minutes=None, s
         perform(
             "drill", options, lambda session: drill_at_random(session, only, minutes, seed, asked=random, listing=list)
         )
-    perform("drill", options, lambda session: operate(session, only, listing=list))
+    perform("drill", options, lambda session: operate(session, only, listing=list), Manner(shows=list))
 
 
-@command
+@command(help={**LOOKS, **SHOWS})
 def env(options: Options):  # type: ignore[no-untyped-def]
     """The lines to `eval` so that Claude Code sends its telemetry here."""
     from cc.operations import env as operate
 
-    perform("env", options, operate, reads=True)
+    perform("env", options, operate, Manner(reads=True, shows=True))
 
 
-@command(help={"kind": "systemd or launchd (default: what this machine has)"})
+@command(help={**LOOKS, **SHOWS, "kind": "systemd or launchd (default: what this machine has)"})
 def unit(options: Options, kind=None):  # type: ignore[no-untyped-def]
     """Print a unit that lets systemd or launchd start the supervisor."""
     from cc.operations import unit as operate
 
-    perform("unit", options, lambda session: operate(session, kind), reads=True)
+    perform("unit", options, lambda session: operate(session, kind), Manner(reads=True, shows=True))
 
 
-@command(help={"port": "where to listen (default: the first of CC_DASHBOARD_PORTS)"})
+@command(
+    help={
+        **LOOKS,
+        "quiet": "do not say where it is",
+        "port": "where to listen (default: the first of CC_DASHBOARD_PORTS)",
+    }
+)
 def dashboard(options: Options, port=None):  # type: ignore[no-untyped-def]
     """Serve the dashboard in the foreground."""
     from cc.operations import dashboard as operate
 
-    perform("dashboard", options, lambda session: operate(session, port), reads=True)
+    perform("dashboard", options, lambda session: operate(session, port), Manner(reads=True, follows=True))

@@ -12,23 +12,21 @@ import json as jsonlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from cc.clock import Cancel, SystemClock, timestamp
 from cc.engine.events import Event, Listener
 from cc.engine.outcome import Recap
-from cc.errors import CcError, Interrupted, InterruptedRunError, RunDeadlineError, UsageError
+from cc.errors import CcError, Interrupted, InterruptedRunError, UsageError
 from cc.report.console import Console, wants_colour
 from cc.report.exit_code import SIGNALS, exit_code
 from cc.settings import Settings, load
+from cc.shell.faults import Faults
+from cc.signals import deadline, heeded, settle
 
-UNREAD_S = 2.0
 NAMES = len("clickhouse password")  # room for the names of steps, until a run tells its own: the longest of the stack
-"""How long an answer may take to be read before a signal ends the process all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +98,37 @@ Body = Callable[[Session], "Answer | Recap | None"]
 
 
 class LostError(Exception):
-    """What should have gone to stdout could not be written. `code` is what the process ends with all the same."""
+    """What should have gone to stdout could not be written. `code` is what the process would have ended with."""
 
-    def __init__(self, error: OSError, code: int = 1) -> None:
+    def __init__(self, error: OSError, code: int = 0) -> None:
         super().__init__(str(error))
         self.error = error
         self.code = code
 
 
-def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> NoReturn:
-    """Run one command and end the process with its code. `reads`: it changes nothing, so Ctrl-C may end it at once."""
-    _fill_closed_streams()
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What the edge has to know of a command.
+
+    `reads`: it changes nothing, so Ctrl-C may end it at once. `follows`: it goes on until somebody ends it, which is
+    then nothing to complain of. `shows`: what it prints is all that it is for, so that `--quiet` would leave nothing.
+    """
+
+    reads: bool = False
+    follows: bool = False
+    shows: bool = False
+
+
+def perform(name: str, options: Options, body: Body, manner: Manner = Manner()) -> NoReturn:
+    """Run one command and end the process with its code."""
+    fill_closed_streams()
     people = sys.stderr if options.json else sys.stdout
     colour = wants_colour(people, os.environ, refused=options.no_color)
     console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose, names=NAMES)
     lost: dict[str, OSError] = {}
     code = 1
     try:
-        code = _perform(name, options, body, console, lost, reads=reads)
+        code = _perform(name, options, body, console, lost, manner)
     except LostError as raised:
         code, lost["stdout"] = raised.code, raised.error
     if console.lost is not None and people is sys.stdout:
@@ -127,8 +138,8 @@ def perform(name: str, options: Options, body: Body, *, reads: bool = False) -> 
 
 def refuse(error: CcError, *, json: bool) -> NoReturn:
     """End the process with an error that was found before there was a command to run."""
-    _settle_signals()
-    _fill_closed_streams()
+    settle()
+    fill_closed_streams()
     try:
         code, lost = _print_error(error, Options(json=json)), {}
     except LostError as raised:
@@ -142,7 +153,7 @@ def end(code: Any, lost: Mapping[str, OSError] | None = None) -> NoReturn:
     A reader that has seen enough (`| head`) is told nothing. Nor does a signal change the code any more: by now the
     answer is printed.
     """
-    _fill_closed_streams()
+    fill_closed_streams()
     lost = dict(lost or {})
     try:
         sys.stdout.flush()
@@ -162,28 +173,26 @@ def end(code: Any, lost: Mapping[str, OSError] | None = None) -> NoReturn:
 
 
 def _perform(
-    name: str, options: Options, body: Body, console: Console, lost: dict[str, OSError], *, reads: bool
+    name: str, options: Options, body: Body, console: Console, lost: dict[str, OSError], manner: Manner
 ) -> int:
     cancel = Cancel()
     try:
-        with _signals(cancel, reads=reads), _alarm(options.timeout_s() if reads else None):
+        with heeded(cancel, reads=manner.reads), deadline(options.timeout_s() if manner.reads else None):
+            _refuse_flags(name, options, manner)
             session = Session(name, options, load(os.environ), console, cancel, lost=lost)
-            if options.junit is not None and reads:
-                raise UsageError(f"{name} has no steps to report", field="--junit", hint="--json tells all of it")
-            if options.junit is not None:
-                _refuse_unwritable(options.junit, "--junit")
+            Faults.from_environment(os.environ)  # also where none would be met: a drill that breaks nothing misleads
             came = body(session)
         if isinstance(came, Recap):
             return _print_recap(came, session)
         if came is not None:
-            print_answer(came, options)
+            _print_answer(came, options)
         return 0 if came is None else came.exit_code
-    except KeyboardInterrupt:
-        return _print_error(InterruptedRunError("interrupted", exit_code=SIGNALS["SIGINT"]), options)
-    except Interrupted as error:  # before there was a runner that would say so: while another run was waited for
+    except (KeyboardInterrupt, Interrupted) as error:  # before there was a runner that would say so
         code = SIGNALS.get(cancel.requested or "", SIGNALS["SIGINT"])
-        return _print_error(InterruptedRunError(error.message, exit_code=code), options)
+        return _print_error(InterruptedRunError(str(error) or "interrupted", exit_code=code), options)
     except CcError as error:
+        if manner.follows and isinstance(error, InterruptedRunError):
+            return error.exit_code  # so it ends: nothing to complain of
         return _print_error(error, options)
     except LostError:
         raise
@@ -191,20 +200,38 @@ def _perform(
         return _print_error(_bug(error), options)
 
 
+def _refuse_flags(name: str, options: Options, manner: Manner) -> None:
+    """Raise UsageError for a flag with a value that is none, or that would do nothing here."""
+    options.timeout_s()
+    options.lock_timeout_s()
+    for flag, given in (("--junit", options.junit), ("--events", options.events)):
+        if given is not None and manner.reads:
+            raise UsageError(f"{name} has no steps to report", field=flag, hint="--json tells all of it")
+    if options.quiet and manner.shows and not options.json:
+        raise UsageError(
+            f"{name} shows something, and --quiet would leave nothing of it", field="--quiet", hint="leave it out"
+        )
+    if options.junit is not None:
+        _refuse_unwritable(options.junit, "--junit")
+
+
 def _bug(error: Exception) -> CcError:
     """A bug of ours as an error for people. The traceback goes into a file, for the report that we ask for."""
     import tempfile
     import traceback
 
-    lines = "".join(traceback.format_exception(error))
-    with tempfile.NamedTemporaryFile("w", prefix="context-cleaner-", suffix=".log", delete=False) as file:
-        file.write(lines)
+    lines = traceback.format_exception(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{os.path.basename(last.filename)}:{last.lineno}"
-    return CcError(f"a bug in cc: {type(error).__name__}: {error} ({where})", hint=f"please report it with {file.name}")
+    what = f"a bug in cc: {type(error).__name__}: {error} ({os.path.basename(last.filename)}:{last.lineno})"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="context-cleaner-", suffix=".log", delete=False) as file:
+            file.writelines(lines)
+    except OSError:  # nowhere to put it
+        return CcError(what, hint="please report it with this", evidence=tuple("".join(lines).splitlines()))
+    return CcError(what, hint=f"please report it with {file.name}")
 
 
-def _fill_closed_streams() -> None:
+def fill_closed_streams() -> None:
     """With stdin, stdout or stderr closed, the next file opened would take its number and get our output."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -227,31 +254,32 @@ def _print_recap(recap: Recap, session: Session) -> int:
     for line in annotation_lines(recap, os.environ):
         session.console.say(line)
     if options.json:
-        _print_json(recap.as_dict(code))
+        _print_json(recap.as_dict(code), code)
     return code
 
 
-def print_answer(answer: Answer, options: Options) -> None:
+def _print_answer(answer: Answer, options: Options) -> None:
+    """With `--quiet` nothing for people: as with `grep -q` the exit code is the answer."""
     if options.json:
-        _print_json(answer.document)
-    elif answer.text:
+        _print_json(answer.document, answer.exit_code)
+    elif answer.text and not options.quiet:
         encoding = sys.stdout.encoding or "utf-8"
-        write_out((answer.text + "\n").encode(encoding, "replace"))
+        write_out((answer.text + "\n").encode(encoding, "replace"), answer.exit_code)
 
 
-def _print_json(document: Mapping[str, Any]) -> None:
+def _print_json(document: Mapping[str, Any], code: int) -> None:
     text = jsonlib.dumps(document, ensure_ascii=False, indent=None if not sys.stdout.isatty() else 2)
-    write_out(text.encode("utf-8", "replace") + b"\n")
+    write_out(text.encode("utf-8", "replace") + b"\n", code)
 
 
-def write_out(data: bytes) -> None:
-    """Write to stdout, at once. Raises LostError."""
+def write_out(data: bytes, code: int = 0) -> None:
+    """Write to stdout, at once. Raises LostError with this code."""
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
     except OSError as error:
-        raise LostError(error) from error
+        raise LostError(error, code) from error
 
 
 def _complain(text: str) -> None:
@@ -269,10 +297,7 @@ def _print_error(error: CcError, options: Options) -> int:
         lines.append(f"  -> {error.hint}")
     _complain("\n".join(lines) + "\n")
     if options.json:
-        try:
-            _print_json({"error": error.as_dict()})
-        except LostError as lost:
-            raise LostError(lost.error, error.exit_code) from lost
+        _print_json({"error": error.as_dict()}, error.exit_code)
     return error.exit_code
 
 
@@ -317,66 +342,3 @@ def _events_listener(target: str, lost: dict[str, OSError], *, json: bool) -> Li
             lost["stdout" if target == "-" else target] = error
 
     return listen
-
-
-@contextmanager
-def _signals(cancel: Cancel, *, reads: bool) -> Iterator[None]:
-    """INT, TERM and HUP ask for the stop and do nothing else (see Cancel). A command that only reads just ends.
-
-    Afterwards they do nothing, since what was done is done and only has to be said: nobody shall read a whole answer
-    and be told by the exit code that there is none. Unless it can't be said, as nobody reads.
-    """
-    heard = False
-
-    def end_reading(number: int, frame: object) -> None:
-        nonlocal heard
-        name = signal.Signals(number).name
-        if heard:  # the first one's way out takes too long; raised again, it would disturb that
-            os._exit(SIGNALS[name])
-        heard = True
-        raise InterruptedRunError(f"interrupted ({name})", exit_code=SIGNALS[name])
-
-    def ask(number: int, frame: object) -> None:
-        cancel.request(signal.Signals(number).name)
-
-    _handle(end_reading if reads else ask)
-    try:
-        yield
-    finally:
-        _settle_signals()
-
-
-def _settle_signals() -> None:
-    ended = time.monotonic()
-
-    def late(number: int, frame: object) -> None:
-        if time.monotonic() - ended > UNREAD_S:
-            os._exit(128 + number)
-
-    _handle(late)
-
-
-def _handle(handler: Callable[[int, Any], None]) -> None:
-    for name in SIGNALS:
-        number = signal.Signals[name]
-        if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` said that hanging up means nothing
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _alarm(after: float | None) -> Iterator[None]:
-    """The deadline of a command that only reads, which has no runner to keep it."""
-    if after is None:
-        yield
-        return
-
-    def late(number: int, frame: object) -> None:
-        raise RunDeadlineError(f"the deadline of {after:g} s passed")
-
-    was = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, after)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, was)

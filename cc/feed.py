@@ -30,10 +30,7 @@ class Feed:
     def line(self, text: str) -> None:
         """Tell one line, at once. Raises LostError."""
         encoding = "utf-8" if self._session.options.json else sys.stdout.encoding or "utf-8"
-        try:
-            write_out((text + "\n").encode(encoding, "replace"))
-        except LostError as lost:
-            raise LostError(lost.error, 0) from lost  # nothing went wrong but this
+        write_out((text + "\n").encode(encoding, "replace"))
 
     def aside(self, text: str) -> None:
         """Say something beside it, on stderr; not with `--quiet`."""
@@ -53,7 +50,7 @@ class Feed:
             yield
         except Interrupted as interrupted:
             if self._session.cancel.requested == UNREAD:
-                raise LostError(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)), 0) from interrupted
+                raise LostError(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))) from interrupted
             raise
 
     def _await_unread(self) -> None:

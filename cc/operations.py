@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cc.command_line import Answer, Session
@@ -15,10 +15,7 @@ from cc.engine.outcome import Recap
 from cc.errors import UsageError
 from cc.services.stack import Stack, chosen, refuse_unknown, stack_for
 
-STATUS_S = 15.0
-
 if TYPE_CHECKING:
-    from cc.resources.breakers import Breakers
     from cc.services.orchestrator import Operation
 
 
@@ -132,79 +129,41 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
-def status(session: Session, *, watch: bool) -> Answer:
+def status(session: Session, *, watch: bool) -> Answer | None:
     """Services and their health now: by the supervisor, which answers at once, or looked at from here."""
+    from cc.report.status import status_document, status_text
+    from cc.supervisor.standing import standing
 
-    from cc.resources.breakers import Breakers
-    from cc.resources.state import StateDir
+    stack = stack_of(session)
 
-    breakers = Breakers(StateDir(session.settings.home, session.settings.project).path, clock=session.clock)
-
-    def look(*, typed: bool) -> Answer:
-        from cc.report.status import status_document, status_text
-
-        told = _told_by_supervisor(session, breakers, typed=typed) or _looked_at(session)
-        document = status_document(*told)
+    def look(*, typed: bool = True) -> Answer:
+        document = status_document(*standing(stack, typed=typed))
         text = "" if session.options.json else status_text(document)
         return Answer(document, text, 3 if session.options.strict and document["degraded"] else 0)
 
     if not watch:
-        return look(typed=True)
-    return _watch(session, look)
+        return look()
+    _watch(session, look)
+    return None
 
 
-Told = tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]
+def _watch(session: Session, look: Callable[..., Answer]) -> None:
+    """Again every two seconds, until interrupted or unread: a line of JSON, or a table and an empty line."""
+    import json
 
+    from cc.errors import Interrupted
+    from cc.feed import Feed
 
-def _told_by_supervisor(session: Session, breakers: Breakers, *, typed: bool) -> Told | None:
-    """None if it does not answer. One that lives and is silent costs 2 s, which not every round of --watch waits."""
-    from cc.errors import Failure
-    from cc.resources.state import StateDir
-    from cc.supervisor.client import Client, could_come_back
-
-    run = StateDir(session.settings.home, session.settings.project).run
-
-    def counts(failure: Failure) -> bool:
-        """Where no supervisor runs, none is out of reach."""
-        return failure.code == "deadline" or (failure.code == "connection_refused" and could_come_back(run))
-
-    try:
-        with (
-            breakers.guarding("supervisor", typed=typed, counts=counts),
-            Client.connect(run, session.settings.ipc_tcp, again=()) as client,
-        ):
-            answer = client.call("status", deadline=STATUS_S)
-    except Failure:
-        return None
-    told = answer.result
-    supervisor = {**told["supervisor"], "via": answer.via}
-    troubled = [each for each in told.get("breakers", ()) if each["what"] != "supervisor"]  # which has just answered
-    return supervisor, list(told["services"]), list(told["alerts"]), troubled
-
-
-def _looked_at(session: Session) -> Told:
-    from cc.services.health import read_all
-    from cc.supervisor.client import could_come_back
-
-    stack = stack_of(session)
-    health = read_all(stack)
-    for each in health:
-        if each.health in ("healthy", "degraded"):
-            stack.breakers.mended(each.name)
-    told = [each.as_dict() for each in health]
-    state = "unknown" if could_come_back(stack.state.run) else "stopped"  # one that hangs has not stopped
-    return {"state": state, "pid": None, "via": "direct"}, told, [], list(stack.breakers.troubled())
-
-
-def _watch(session: Session, look: Any) -> Answer:
-    """Again every two seconds, until interrupted."""
-    from cc.command_line import print_answer
-
-    typed = True  # the first round is; whoever looks at the others has time
-    while True:
-        print_answer(look(typed=typed), session.options)
-        typed = False
-        session.clock.wait(2.0, session.cancel)
+    feed = Feed(session)
+    typed = True  # the first round is; whoever looks at the others has time, and need not wait for one that is silent
+    with feed.until_unread():
+        while session.cancel.requested is None:
+            answer = look(typed=typed)
+            told = json.dumps(answer.document, ensure_ascii=False) if session.options.json else answer.text
+            feed.line(told if session.options.json else f"{told}\n")
+            typed = False
+            session.clock.wait(2.0, session.cancel)
+        raise Interrupted("nobody watches any more")
 
 
 def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
@@ -323,20 +282,28 @@ def dashboard(session: Session, port: str | None) -> Answer:
     except OSError as error:
         raise Failure(f"cannot listen on {host}:{number}: {error.strerror}", code="permission_denied") from error
     with listener:
-        session.console.say(f"dashboard on http://localhost:{number}, Ctrl-C ends it")
+        if not session.options.quiet:
+            session.console.say(f"dashboard on http://localhost:{number}, Ctrl-C ends it")
         return Answer({}, "", serve(listener, host, number))
 
 
 def health(session: Session, service: str | None) -> Answer:
-    """The health ladder of each service once, looked at from here, all at the same time."""
+    """The health ladder of each service once, looked at from here, all at the same time.
+
+    Where a container can't be found, it may be behind the Docker that the supervisor means, and not the caller: asked.
+    """
     from cc.report.console import wants_colour
     from cc.report.health import health_code, health_document, health_text
     from cc.services.health import read_all
+    from cc.supervisor.standing import ask, docker_of
 
-    found = read_all(stack_of(session), chosen(service))
+    stack = stack_of(session)
+    found = read_all(stack, chosen(service))
+    lost = any(each.kind == "container" and each.health == "unknown" for each in found)
+    docker = docker_of(stack, ask(stack, "ping") if lost else None)
     colour = wants_colour(sys.stdout, os.environ, refused=session.options.no_color)
-    text = "" if session.options.json else health_text(found, colour=colour, width=session.console.width)
-    return Answer(health_document(found), text, health_code(found, strict=session.options.strict))
+    text = "" if session.options.json else health_text(found, docker, colour=colour, width=session.console.width)
+    return Answer(health_document(found, docker), text, health_code(found, strict=session.options.strict))
 
 
 def logs(session: Session, service: str, *, lines: str, follow: bool) -> None:

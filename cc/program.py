@@ -19,10 +19,12 @@ from cc import __version__
 from cc.errors import UsageError
 
 if TYPE_CHECKING:
+    from invoke.config import Config
+    from invoke.exceptions import ParseError
     from invoke.parser.argument import Argument
     from invoke.program import Program
 else:
-    Program = object
+    Config = Program = object
 
 NAME = "context-cleaner"
 CORE = ("complete", "help", "list", "print-completion-script", "version")
@@ -47,6 +49,19 @@ def _end_at_once(number: int, frame: object) -> NoReturn:
     except OSError:
         pass  # nobody listens any more
     os._exit(128 + number)
+
+
+class Unconfigured(Config):
+    """Invoke's settings as they are by default: what a user has set for the tasks of other projects is not for ours."""
+
+    def load_base_conf_files(self) -> None:
+        """Neither /etc/invoke.yaml nor ~/.invoke.yaml, which may be broken, or a program of its own."""
+
+    def load_runtime(self, merge: bool = True) -> None:
+        """Nor what INVOKE_RUNTIME_CONFIG names."""
+
+    def load_shell_env(self) -> None:
+        """Nor INVOKE_* in the environment."""
 
 
 class Words(Program):
@@ -99,13 +114,15 @@ class Words(Program):
         except ParseError as error:
             raise self._usage_error(error) from error
 
-    def _usage_error(self, error: Exception) -> UsageError:
+    def _usage_error(self, error: ParseError) -> UsageError:
         """What the parser refused, with what to type next."""
         import difflib
         import re
 
         known = self.parser.contexts if hasattr(self, "parser") else {}
         command = next((word for word in self.argv[1:] if word in known), None)
+        if (lacking := _lacking(error)) is not None:
+            return lacking
         found = re.fullmatch("No idea what '(.*)' is!", str(error), re.DOTALL)
         word = found.group(1) if found else ""
         if command is not None or word.startswith("-"):
@@ -114,6 +131,26 @@ class Words(Program):
         near = difflib.get_close_matches(word, known, 1)
         hint = f"did you mean {near[0]!r}? {NAME} --list" if near else f"{NAME} --list"
         return UsageError(f"there is no command {word!r}" if word else str(error), hint=hint)
+
+
+def _lacking(error: ParseError) -> UsageError | None:
+    """The word that a command needs, or the value that a flag needs, and what may stand there; None if none lacks."""
+    import re
+
+    context = error.context
+    if context is None:
+        return None
+    hint = f"{NAME} --help {context.name}"
+    if context.missing_positional_args:
+        word = context.missing_positional_args[0]
+        name = (word.name or "").upper()
+        return UsageError(f"{context.name} needs {name}: {word.help}", field=name, hint=hint)
+    valueless = re.match("Flag <Argument: ([a-z_]+).* needed value", str(error))
+    if valueless:
+        flag = "--" + valueless.group(1).replace("_", "-")
+        told = context.flags[flag].help
+        return UsageError(f"{flag} of {context.name} needs a value: {told}", field=flag, hint=hint)
+    return None
 
 
 def refuse_more_than_one(names: list[str], program: str) -> None:
@@ -153,20 +190,24 @@ def main() -> NoReturn:
     """Run the words of the command line, and end the process with the code of what they asked for."""
     heed_signals()
     from invoke.collection import Collection
+    from invoke.config import Config as InvokesConfig
     from invoke.program import Program as InvokesProgram
 
     program = type("ContextCleaner", (Words, InvokesProgram), {})
+    config = type("Config", (Unconfigured, InvokesConfig), {})
     tasks = _tasks()
+    tasks.fill_closed_streams()  # help goes there, too
     namespace = Collection.from_module(tasks)
     code: object = 0
     try:
-        program(namespace=namespace, name=NAME, binary=NAME, version=__version__).run(_asking_for_help(namespace))
+        words = _asking_for_help(namespace)
+        program(namespace=namespace, name=NAME, binary=NAME, version=__version__, config_class=config).run(words)
     except SystemExit as ended:
         code = ended.code
     except UsageError as error:
         tasks.refuse(error, json="--json" in sys.argv)
     except OSError as error:  # of Invoke's own printing and reading: what our commands raise is said by `perform`
-        tasks.end(1, {error.filename or "stdout": error})
+        tasks.end(0, {error.filename or "stdout": error})
     sys.exit(tasks.end(code))
 
 

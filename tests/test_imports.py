@@ -23,7 +23,8 @@ MAY = {
     "supervisor": LEAVES | {"engine", "shell", "resources", "services"},
     "dashboard": LEAVES | {"engine", "shell", "resources", "services", "usage"},
     "report": LEAVES | {"engine", "shell", "resources", "services", "usage", "dashboard"},
-    "command_line": LEAVES | {"engine", "report"},
+    "command_line": LEAVES | {"engine", "shell", "report", "signals"},
+    "signals": LEAVES | {"report"},
     "drill": LEAVES | {"engine", "shell", "resources", "services"},
     "operations": LEAVES
     | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report", "drill"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from cc.report.console import painted
 from cc.report.printable import one_line
-from cc.report.status import age
+from cc.report.status import age, another_docker
 from cc.report.table import table
 from cc.services.health import Health
 
@@ -16,12 +16,13 @@ TONES = {"healthy": "ok", "degraded": "degraded", "unhealthy": "failed", "unknow
 RUNGS = ("full check", "ping", "no answer", "unknown")
 
 
-def health_document(found: Sequence[Health]) -> dict[str, Any]:
-    """The document: every service, and the worst that is among them."""
+def health_document(found: Sequence[Health], docker: Mapping[str, str | None]) -> dict[str, Any]:
+    """The document: every service, the worst that is among them, and in which Docker it was looked (status.py)."""
     return {
         "healthy": all(each.health == "healthy" for each in found),
         "degraded": any(each.degraded for each in found),
         "services": [each.as_dict() for each in found],
+        "docker": dict(docker),
     }
 
 
@@ -32,7 +33,9 @@ def health_code(found: Sequence[Health], *, strict: bool) -> int:
     return 3 if strict and any(each.degraded for each in found) else 0
 
 
-def health_text(found: Sequence[Health], *, colour: bool = False, width: int | None = None) -> str:
+def health_text(
+    found: Sequence[Health], docker: Mapping[str, str | None], *, colour: bool = False, width: int | None = None
+) -> str:
     """The same for people: a table; below it each service's reason and metrics, broken at `width` columns."""
     rows = [(each.name, each.health, each.rung, RUNGS[each.rung], f"{each.took_ms:.1f} ms") for each in found]
     lines = table(("service", "health", "rung", "answered by", "took"), rows, right=(2, 4)).splitlines()
@@ -40,11 +43,11 @@ def health_text(found: Sequence[Health], *, colour: bool = False, width: int | N
         for number, each in enumerate(found, len(lines) - len(found)):
             lines[number] = lines[number].replace(each.health, painted(TONES[each.health], each.health), 1)
     lines.append("")
-    for each in found:
-        for text in filter(None, (each.reason, _metrics(each.metrics))):
-            said = one_line(f"{each.name}: {text}")
-            broken = [said] if width is None else textwrap.wrap(said, max(width, 20), subsequent_indent="  ")
-            lines += broken
+    notes = [
+        one_line(f"{each.name}: {text}") for each in found for text in (each.reason, _metrics(each.metrics)) if text
+    ]
+    for said in [*notes, *another_docker(docker, "looked at from here")]:
+        lines += [said] if width is None else textwrap.wrap(said, max(width, 20), subsequent_indent="  ")
     return "\n".join(lines).rstrip()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cc.report.printable import one_line
@@ -12,12 +12,14 @@ from cc.report.table import table
 def status_document(
     supervisor: dict[str, Any],
     services: Sequence[dict[str, Any]],
-    alerts: Sequence[dict[str, Any]] = (),
-    breakers: Sequence[dict[str, Any]] = (),
+    alerts: Sequence[dict[str, Any]],
+    breakers: Sequence[dict[str, Any]],
+    docker: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded.
 
-    `breakers` are those that are not closed.
+    `breakers` are those that are not closed. `docker` is where Docker is: `here`, for who asks, and for the
+    `supervisor` that told this (None: it was looked at from here).
     """
     return {
         "supervisor": supervisor,
@@ -29,7 +31,17 @@ def status_document(
         ],
         "alerts": list(alerts),
         "breakers": list(breakers),
+        "docker": dict(docker),
     }
+
+
+def another_docker(docker: Mapping[str, str | None], said: str) -> list[str]:
+    """The line that is due where the caller and the supervisor do not mean the same Docker."""
+    here, there = docker["here"], docker["supervisor"]
+    if not here or not there or here == there:
+        return []
+    shell = f"that of this shell (DOCKER_HOST, context) at {here}"
+    return [one_line(f"{said}: the supervisor's Docker is at {there}, {shell}")]
 
 
 def status_text(document: dict[str, Any]) -> str:
@@ -43,6 +55,7 @@ def status_text(document: dict[str, Any]) -> str:
     supervisor = document["supervisor"]
     if supervisor["state"] != "running" and rows and all(each["state"] == "stopped" for each in document["services"]):
         return "\n".join([*lines, *alerts, "the stack is down: `up` starts it"])
+    lines += another_docker(document["docker"], "told by the supervisor")
     lines += [
         one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]
     ]

@@ -22,14 +22,14 @@ START_HINT = "start it (Docker Desktop, `systemctl start docker`, `colima start`
 RIGHT_HINT = "join the group `docker` (`sudo usermod -aG docker $USER`, then log in again)"
 
 
-def local_socket(environ: Mapping[str, str]) -> str | None:
-    """The engine's Unix socket as docker itself would choose it, None where it is not a local socket.
+def endpoint(environ: Mapping[str, str]) -> str:
+    """Where docker itself would look for the engine, as DOCKER_HOST names it; `context NAME` for one that is unknown.
 
     Order as in Docker's CLI: DOCKER_HOST, DOCKER_CONTEXT, `currentContext` of config.json, the default.
     """
     given = environ.get("DOCKER_HOST")
     if given:
-        return (given.removeprefix("unix://") or DEFAULT_SOCKET) if given.startswith("unix://") else None
+        return f"unix://{DEFAULT_SOCKET}" if given == "unix://" else given
     folder = environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".docker")
     context = environ.get("DOCKER_CONTEXT")
     if not context:
@@ -39,24 +39,26 @@ def local_socket(environ: Mapping[str, str]) -> str | None:
         except (OSError, ValueError, AttributeError):
             context = None
     if not context or context == "default":
-        return DEFAULT_SOCKET
+        return f"unix://{DEFAULT_SOCKET}"
     import hashlib
 
     digest = hashlib.sha256(str(context).encode()).hexdigest()  # the folder's name is the context's, hashed
     try:
         with open(os.path.join(folder, "contexts", "meta", digest, "meta.json"), "rb") as file:
-            address = json.load(file)["Endpoints"]["docker"]["Host"]
+            return str(json.load(file)["Endpoints"]["docker"]["Host"])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return address.removeprefix("unix://") if str(address).startswith("unix://") else None
+        return f"context {context}"
+
+
+def local_socket(environ: Mapping[str, str]) -> str | None:
+    """The engine's Unix socket as docker itself would choose it, None where it is not a local socket."""
+    where = endpoint(environ)
+    return where.removeprefix("unix://") if where.startswith("unix://") else None
 
 
 def breaker_name(environ: Mapping[str, str], socket_path: str | None) -> str:
     """What the breaker of this engine is called: each endpoint is out of reach by itself."""
-    if socket_path == DEFAULT_SOCKET:
-        return "docker"
-    endpoint = socket_path or environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or "its current context"
-    return f"docker at {endpoint}"
+    return "docker" if socket_path == DEFAULT_SOCKET else f"docker at {socket_path or endpoint(environ)}"
 
 
 class request:  # noqa: N801 - reads as a call

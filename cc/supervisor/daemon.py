@@ -1,6 +1,6 @@
 """The supervisor's process: carries out operations, answers, watches, restarts.
 
-    ping      who answers: version, fingerprint of its settings, pid
+    ping      who answers: version, fingerprint of its settings, where its Docker is, pid
     run       an operation (request.py): its events are streamed, its recap is the answer
     status    the services' health now, and what the watchdog made of it
     shutdown  ends the process; the services live on
@@ -28,6 +28,7 @@ from cc.engine.events import Event, Note
 from cc.engine.outcome import Fallback, Recap, Status
 from cc.errors import CcError, Failure, LockHeldError
 from cc.resources.docker import Docker
+from cc.resources.docker_socket import endpoint
 from cc.resources.state import Journal
 from cc.services.health import Health, read_all, read_health
 from cc.services.orchestrator import Operation, Orchestrator
@@ -57,6 +58,7 @@ class Daemon:
 
     def __init__(self, environ: Mapping[str, str], directory: str) -> None:
         self._fingerprint = environ.get(request.FINGERPRINT, "")
+        self._docker = endpoint(environ)
         self._settings = load(environ, directory)
         self._clock = SystemClock()
         self._stop = Cancel()
@@ -134,6 +136,7 @@ class Daemon:
         return {
             "version": __version__,
             "fingerprint": self._fingerprint,
+            "docker": self._docker,
             "pid": os.getpid(),
             "project": self._settings.project,
             "repaired": self._repaired,
@@ -234,7 +237,10 @@ class Daemon:
         supervisor = {"state": "running", "pid": os.getpid(), "uptime_s": uptime}
         alerts = [{"service": each.service, "at": each.at, "reason": each.reason} for each in self._registry.alerts()]
         breakers = list(stack.breakers.troubled())
-        return {"supervisor": supervisor, "services": services, "alerts": alerts, "breakers": breakers}
+        return {
+            "supervisor": supervisor, "services": services, "alerts": alerts, "breakers": breakers,
+            "docker": self._docker,
+        }  # fmt: skip
 
     def _as_watched(self, health: Health, watched: Watched | None) -> dict[str, Any]:
         record = self._registry.service(health.name)

@@ -124,7 +124,17 @@ def test_the_usage_lines_promise_one_command(box: Box) -> None:
         (("status", "--nope"), "status does not take '--nope'", "context-cleaner --help status"),
         (("--nope",), "context-cleaner does not take '--nope'", "context-cleaner --help"),
         (("--list",), "context-cleaner does not take '--json'", "context-cleaner --help"),
-        (("play",), "'play' did not receive required positional arguments: 'file'", "context-cleaner --help play"),
+        (("play",), "play needs FILE: the playbook", "context-cleaner --help play"),
+        (
+            ("logs",),
+            "logs needs SERVICE: clickhouse, collector, dashboard or supervisor",
+            "context-cleaner --help logs",
+        ),
+        (
+            ("usage", "--by"),
+            "--by of usage needs a value: day, week, month, model, project or session",
+            "context-cleaner --help usage",
+        ),
         (("statu",), "there is no command 'statu'", "did you mean 'status'? context-cleaner --list"),
         (("frob",), "there is no command 'frob'", "context-cleaner --list"),
     ],
@@ -133,6 +143,8 @@ def test_words_that_the_parser_refuses_are_a_document_too(box: Box, words, said:
     done = box.ask(*words)
     error = done.json["error"]
     assert (done.code, error["type"], error["message"], error["hint"]) == (2, "bad_usage", said, hint)
+    if " needs " in said:
+        assert error["field"] == next(word for word in said.replace(":", "").split() if word.isupper() or "--" in word)
 
 
 @pytest.mark.parametrize("words", [("status", "--json"), ("status",), ("usage",), ("--help",), ("--list",)])

@@ -9,6 +9,8 @@ import pytest
 from cc.report.health import health_code, health_document, health_text
 from cc.services.health import Health
 
+DOCKER = {"here": "unix:///a.sock", "supervisor": None}
+
 
 def one(health: str, reason: str = "", rung: int = 0, **metrics: Any) -> Health:
     return Health("clickhouse", "container", "running", health, reason, rung=rung, took_ms=4.25, metrics=metrics)
@@ -32,7 +34,8 @@ def test_the_exit_code_is_of_the_worst(healths: list[tuple[str, str]], code: int
 
 
 def test_the_document_has_every_service_and_the_worst() -> None:
-    document = health_document([one("healthy", rows=1), one("degraded", "x", 1)])
+    document = health_document([one("healthy", rows=1), one("degraded", "x", 1)], DOCKER)
+    assert document["docker"] == DOCKER
     assert (document["healthy"], document["degraded"]) == (False, True)
     assert [(each["rung"], each["took_ms"], each["metrics"]) for each in document["services"]] == [
         (0, 4.25, {"rows": 1}), (1, 4.25, {}),
@@ -41,7 +44,7 @@ def test_the_document_has_every_service_and_the_worst() -> None:
 
 def test_the_text_tells_rung_time_reason_and_metrics() -> None:
     found = [one("degraded", "/ping answers, but no", 1, uptime_s=61, memory_bytes=5 << 20, log_rows=1234, x=None)]
-    text = health_text(found)
+    text = health_text(found, DOCKER)
     assert text.splitlines()[2].split() == ["clickhouse", "degraded", "1", "ping", "4.2", "ms"]
     assert text.splitlines()[4:] == [
         "clickhouse: /ping answers, but no", "clickhouse: up 1.0 min, memory 5 MiB, log rows 1,234",
@@ -50,11 +53,11 @@ def test_the_text_tells_rung_time_reason_and_metrics() -> None:
 
 
 def test_colour_is_on_the_word_alone_and_a_reason_cannot_move_the_cursor() -> None:
-    text = health_text([one("unhealthy", "a\x1b[2Jb", 2)], colour=True)
+    text = health_text([one("unhealthy", "a\x1b[2Jb", 2)], DOCKER, colour=True)
     assert "\x1b[31munhealthy\x1b[0m" in text
     assert text.count("\x1b") == 2
 
 
 def test_lines_are_broken_at_the_terminals_width() -> None:
-    text = health_text([one("healthy", **{f"metric_{number}": number for number in range(20)})], width=50)
+    text = health_text([one("healthy", **{f"metric_{number}": number for number in range(20)})], DOCKER, width=50)
     assert max(map(len, text.splitlines()[4:])) <= 50

@@ -47,13 +47,16 @@ def test_with_a_width_the_first_column_gives_up_its_middle(key: str, width: int,
     assert row.split() == [shown, "12"]
 
 
+DOCKER = {"here": "unix:///a.sock", "supervisor": "unix:///a.sock"}
+
+
 def health(name: str, **more: Any) -> Health:
     return Health(**{"name": name, "kind": "container", "state": "running", "health": "healthy", **more})
 
 
 def document(*services: Health, state: str = "running") -> dict[str, Any]:
     supervisor = {"state": state, "pid": 1, "via": "unix"}
-    return status_document(supervisor, [each.as_dict() for each in services])
+    return status_document(supervisor, [each.as_dict() for each in services], [], [], DOCKER)
 
 
 def test_status_lists_what_is_not_healthy_and_what_is_less_than_its_first_choice() -> None:
@@ -93,15 +96,28 @@ def test_a_stack_is_down_when_nothing_runs_at_all(states, supervisor: str, down:
 
 
 def test_what_was_given_up_is_an_alert() -> None:
-    told = status_document({"state": "running"}, [], [{"service": "dashboard", "at": 0.0, "reason": "three restarts"}])
+    given_up = {"service": "dashboard", "at": 0.0, "reason": "three restarts"}
+    told = status_document({"state": "running"}, [], [given_up], [], DOCKER)
     assert "alert: dashboard was given up: three restarts" in status_text(told)
 
 
 def test_status_says_what_is_left_alone_for_a_while_and_who_does_not_answer() -> None:
     open_one = {"what": "docker", "state": "open", "reason": "no answer within 10 s"}
-    text = status_text(status_document({"state": "unknown"}, [], [], [open_one]))
+    text = status_text(status_document({"state": "unknown"}, [], [], [open_one], DOCKER))
     assert "left alone for a while: docker: no answer within 10 s" in text
     assert "the supervisor does not answer" in text
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "said"),
+    [("unix:///a", "unix:///a", False), ("unix:///a", "unix:///b", True), ("tcp://h:1", None, False)],
+)
+def test_the_docker_that_was_asked_is_named_where_it_is_another_than_the_callers(here, there, said: bool) -> None:
+    told = status_document({"state": "running"}, [], [], [], {"here": here, "supervisor": there})
+    assert told["docker"] == {"here": here, "supervisor": there}
+    shell = f"that of this shell (DOCKER_HOST, context) at {here}"
+    line = f"told by the supervisor: the supervisor's Docker is at {there}, {shell}"
+    assert (line in status_text(told).splitlines()) == said
 
 
 def test_each_service_has_the_fields_of_the_contract() -> None:
