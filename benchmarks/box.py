@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.measure import NotMeasured
+from cc.drill.ground import claim_ports, give_back_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 INVOKE = str(Path(sys.executable).with_name("invoke"))
@@ -27,7 +27,7 @@ class Box:
 
     def __init__(self, directory: Path) -> None:
         self.dir = directory
-        ports = _free_ports(8)
+        self.ports = ports = claim_ports(8)
         self.env: dict[str, str] = {
             "HOME": str(directory),
             "PATH": f"{Path(INVOKE).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -105,20 +105,4 @@ def boxed() -> Iterator[Box]:
     finally:
         box.run(INVOKE, "down", "--volumes", fails=True)
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    """So many neighbouring ports that nobody listens on, below those that the system hands out by itself."""
-    for first in range(21000 + os.getpid() % 8000, 32000 - count, count):
-        held = [socket.socket() for _ in range(count)]
-        try:
-            for number, one in enumerate(held):
-                one.bind(("127.0.0.1", first + number))
-        except OSError:
-            continue
-        else:
-            return [first + number for number in range(count)]
-        finally:
-            for one in held:
-                one.close()
-    raise SystemExit("no free ports")
+        give_back_ports(box.ports)

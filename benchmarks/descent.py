@@ -18,17 +18,17 @@ from statistics import median
 
 from benchmarks.box import INVOKE, Box, boxed
 from benchmarks.measure import Figure, NotMeasured, seconds
+from cc.drill.ground import path_without
 from cc.resources.docker import READ_S
 
 NONE_S = 0.05
 HUNG_S = 0.2
-FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin")
 HIDDEN = ("docker", "docker-compose")
 
 
 def descent(runs: int = 5) -> Iterator[Figure]:
     with boxed() as box:
-        box.env["PATH"] = f"{Path(INVOKE).parent}{os.pathsep}{_path_without_docker(box.dir)}"
+        box.env["PATH"] = f"{Path(INVOKE).parent}{os.pathsep}{path_without(str(box.dir), *HIDDEN)}"
         took = median(_step(box) for _ in range(runs))
     said = f"{took * 1000:.0f} ms from the first rung to the last"
     yield Figure("descent-none", took * 1000, "ms", said, NONE_S * 1000, f"<= {NONE_S * 1000:g} ms", runs)
@@ -48,16 +48,6 @@ def _step(box: Box) -> float:
     if step["rung_name"] != "without":
         raise NotMeasured(f"the ladder ended at {step['rung_name']}")
     return float(step["duration_s"])
-
-
-def _path_without_docker(directory: Path) -> str:
-    farm = directory / "path"
-    farm.mkdir()
-    for folder in FOLDERS:
-        for name in os.listdir(folder) if os.path.isdir(folder) else ():
-            if name not in HIDDEN and not os.path.lexists(farm / name):
-                (farm / name).symlink_to(os.path.join(folder, name))
-    return str(farm)
 
 
 @contextmanager

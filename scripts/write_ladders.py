@@ -1,36 +1,57 @@
-"""Writes docs/ladders.md: every ladder's rungs with the fault that leads there, as `drill` plays them."""
+"""Writes docs/ladders.md: every ladder with its rungs as the contract has them, beside the drills that prove each."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cc.drill.catalogue import CATALOGUE, LADDERS  # noqa: E402
+from cc.drill.catalogue import CATALOGUE  # noqa: E402
+from cc.drill.contract import LADDERS, Ladder  # noqa: E402
 
 FILE = ROOT / "docs" / "ladders.md"
 HEAD = """# Ladders, rungs and their drills
 
-Written by scripts/write_ladders.py from the catalogue that `context-cleaner drill` plays. "needs" is what a drill
-cannot do without; the others play on any machine. L8, tokens, is not built yet.
+Written by scripts/write_ladders.py from cc/drill/contract.py and from the catalogue that `context-cleaner drill` plays.
+Of each ladder: its rungs, and below them the drills that prove them, several for some. "needs" is what a drill cannot
+do without; the others play on any machine. Where a ladder has rules in place of rungs, each has a number all the same.
 """
+
+
+def _row(*cells: object) -> str:
+    """One of a table; a `|` in a cell would end it."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") or "-" for cell in cells) + " |"
+
+
+def _table(*heads: str) -> Iterator[str]:
+    yield _row(*heads)
+    yield "|---" * len(heads) + "|"
+
+
+def _ladder(ladder: Ladder) -> Iterator[str]:
+    yield f"## {ladder.name}: {ladder.what}\n"
+    yield from _table("rule" if ladder.rules else "rung", "way", "taken when", "the user sees")
+    for number, rung in ladder.numbered():
+        yield _row(number, rung.way, rung.when, rung.seen)
+    if ladder.more:
+        yield f"\n{ladder.more}"
+    if not ladder.drilled:
+        yield "\nNot built yet, and so without drills.\n"
+        return
+    yield ""
+    yield from _table("drill", "fault", "seen", "after", "needs")
+    for drill in CATALOGUE:
+        if drill.ladder == ladder.name:
+            yield _row(drill.name, drill.fault, drill.seen, drill.after, drill.needs)
+    yield ""
 
 
 def text() -> str:
     """The whole file."""
-    parts = [HEAD]
-    for ladder, (what, _) in LADDERS.items():
-        rows = [drill for drill in CATALOGUE if drill.ladder == ladder]
-        parts.append(f"## {ladder}: {what}\n")
-        parts.append("| rung | fault | seen | after | needs |\n|---|---|---|---|---|")
-        parts += [
-            f"| {drill.rung} | {drill.fault} | {drill.seen} | {drill.after or '-'} | {drill.needs or '-'} |"
-            for drill in rows
-        ]
-        parts.append("")
-    return "\n".join(parts)
+    return "\n".join([HEAD, *(line for ladder in LADDERS for line in _ladder(ladder))])
 
 
 if __name__ == "__main__":

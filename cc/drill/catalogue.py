@@ -1,29 +1,22 @@
-"""Every drill, in the order of the ladders; and the rungs of the contract that each ladder must have one for."""
+"""Every drill, in the order of the contract's ladders."""
 
 from __future__ import annotations
 
-from cc.drill import analytics, containers, control, dashboard, scenarios, stop, watch
+from cc.drill import analytics, breaker, containers, control, dashboard, health, scenarios, stop, watch
+from cc.drill.contract import BY_NAME
 from cc.drill.exercise import Drill
 from cc.errors import UsageError
 
-LADDERS = {
-    "L1": ("control path", 4), "L2": ("supervisor start", 4), "L3": ("containers start", 4),
-    "L4": ("dashboard start", 4), "L5": ("services stop", 5), "L6": ("containers stop", 4), "L7": ("analytics", 4),
-    "L9": ("IPC connection", 4), "L10": ("health of one service", 4), "L11": ("watchdog", 1),
-    "L12": ("circuit breaker", 1), "scenario": ("end to end", 4),
-}  # fmt: skip
-"""By ladder: what it is for, and how many rungs it has. L8, tokens, is not built yet."""
-
 
 def _order(drill: Drill) -> tuple[int, int]:
-    return list(LADDERS).index(drill.ladder), drill.rung
+    return list(BY_NAME).index(drill.ladder), drill.rung
 
 
 CATALOGUE: tuple[Drill, ...] = tuple(
     sorted(
         (
-            *control.DRILLS, *containers.DRILLS, *dashboard.DRILLS, *stop.DRILLS, *analytics.DRILLS, *watch.DRILLS,
-            *scenarios.DRILLS,
+            *control.DRILLS, *containers.DRILLS, *dashboard.DRILLS, *stop.DRILLS, *analytics.DRILLS, *health.DRILLS,
+            *watch.DRILLS, *breaker.DRILLS, *scenarios.DRILLS,
         ),
         key=_order,
     )

@@ -15,12 +15,14 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
 
 from cc.clock import Cancel, Clock
 from cc.drill.exercise import expect
-from cc.drill.stage import Stage, kill, ok
+from cc.drill.rehearsal import unless_interrupted
+from cc.drill.stage import Stage, kill, machine, ok
 from cc.engine.events import Listener, StepFinished
 from cc.engine.outcome import NamedOutcome, Outcome, Recap, Status
 from cc.errors import Failure, Interrupted
@@ -34,7 +36,7 @@ class Chaos:
     """One stack, one generator of blows. `docker`: with containers."""
 
     def __init__(self, environ: Mapping[str, str], clock: Clock, cancel: Cancel, seed: int, *, docker: bool) -> None:
-        self._stage = Stage(environ, clock, cancel, seed % 50)
+        self._stage = Stage(machine(environ), clock, cancel)
         self._clock, self._cancel = clock, cancel
         self._random = Random(seed)  # noqa: S311 - to be repeated, not to be secret
         self._flags = ("docker",) if docker else ()
@@ -59,41 +61,46 @@ class Chaos:
         """Blows for so many seconds; ends at the first invariant that is broken."""
         began = self._clock.now()
         steps: list[NamedOutcome] = []
-        stopped = None
+
+        def played(name: str, play: Callable[[], str]) -> bool:
+            steps.append(self._played(name, play))
+            for listener in listeners:
+                listener(StepFinished(steps[-1].name, steps[-1].outcome))
+            return steps[-1].outcome.status is Status.OK
+
         try:
-            ok(self._stage.up(*self._flags))
-            while self._clock.now() - began < seconds:
-                steps.append(self._round(len(steps) + 1))
-                for listener in listeners:
-                    listener(StepFinished(steps[-1].name, steps[-1].outcome))
-                if steps[-1].outcome.status is Status.FAILED:
-                    break
-            else:
-                ok(self._stage.type("down"))
-                self._stage.nothing_left()
-        except Interrupted:
-            stopped = self._cancel.requested
+            going = played("up", self._up)
+            while going and self._clock.now() - began < seconds:
+                name = self._random.choice(sorted(self._blows))
+                going = played(f"{len(steps)} {name}", partial(self._blow, name, self._random.uniform(*PAUSE_S)))
+            if going:
+                played("down", self._down)
         finally:
             self._stage.clear()
-        return Recap("drill", tuple(steps), duration_s=self._clock.now() - began, stopped=stopped)
+        return Recap("drill", tuple(steps), duration_s=self._clock.now() - began, stopped=self._cancel.requested)
 
-    def _round(self, number: int) -> NamedOutcome:
-        name = self._random.choice(sorted(self._blows))
-        pause = self._random.uniform(*PAUSE_S)
+    def _played(self, name: str, play: Callable[[], str]) -> NamedOutcome:
         began = self._clock.now()
         try:
-            self._blows[name]()
-            self._clock.wait(pause, self._cancel)
-            seen = self._settled()
-            outcome = Outcome(Status.OK, seen)
-        except Interrupted:
-            raise
+            outcome = Outcome(Status.OK, play())
         except Failure as failure:
-            outcome = Outcome(Status.FAILED, failure.message, error=failure.code)
-        took = self._clock.now() - began
-        return NamedOutcome(
-            f"{number} {name}", Outcome(outcome.status, outcome.reason, duration_s=took, error=outcome.error)
-        )
+            code = Interrupted.code if self._cancel.requested else failure.code
+            outcome = Outcome(Status.FAILED, failure.message, error=code)
+        return NamedOutcome(name, unless_interrupted(replace(outcome, duration_s=self._clock.now() - began)))
+
+    def _up(self) -> str:
+        ok(self._stage.up(*self._flags))
+        return "all up"
+
+    def _blow(self, name: str, pause: float) -> str:
+        self._blows[name]()
+        self._clock.wait(pause, self._cancel)
+        return self._settled()
+
+    def _down(self) -> str:
+        ok(self._stage.type("down"))
+        self._stage.nothing_left()
+        return "nothing left"
 
     def _settled(self) -> str:
         """The invariants. Raises the Failure of a drill."""

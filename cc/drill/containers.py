@@ -6,8 +6,9 @@ import os
 import socket
 import sys
 
-from cc.drill.exercise import DOCKER, Drill, expect
-from cc.drill.stage import NO_COMPOSE, Stage, Typed, ok
+from cc.drill.exercise import COMPOSE, DOCKER, SOCKET, Drill, expect
+from cc.drill.stage import NO_COMPOSE, Stage, Typed, kill, ok
+from cc.resources.process_stop import find_ours
 
 FORWARD = """
 import os, socket, sys, threading
@@ -33,14 +34,32 @@ while True:
         threading.Thread(target=carry, args=pair, daemon=True).start()
 """
 """An engine behind another socket, which is there once somebody starts it."""
-ENGINE = "/var/run/docker.sock"
-HOLDS = "--service", "clickhouse"
+ALONE = "--service", "clickhouse"
+ENGINE = "engine"  # what it is called in its mark
 
 
-def _rung(typed: Typed, rung: int, step: str = "clickhouse") -> str:
+def _rung(typed: Typed, *rungs: int, step: str = "clickhouse") -> str:
     told = ok(typed).step(step)
-    expect(told["rung"] == rung, f"rung {rung}", f"rung {told['rung']}: {told['reason']}")
+    expect(told["rung"] in rungs, f"rung {rungs[0]}", f"rung {told['rung']}: {told['reason']}")
     return str(told["reason"])
+
+
+def engine_behind(stage: Stage) -> str:
+    """The user's engine, out of reach until somebody types `colima start`, and again once `cut`. Its socket."""
+    path = f"{stage.dir}/engine.sock"
+    script = stage.script("forward.py", FORWARD)
+    marks = f"CC_OWNER={stage.state.owner} CC_PROCESS={stage.state.owner}/{ENGINE}"
+    start = f"env {marks} setsid {sys.executable} {script} {path} {stage.engine()} </dev/null >/dev/null 2>&1 &"
+    stage.script("colima", f"#!/bin/sh\n{start}\n")
+    stage.environ["DOCKER_HOST"] = f"unix://{path}"
+    return path
+
+
+def cut(stage: Stage, path: str) -> None:
+    """The engine is out of reach again; the containers run on."""
+    os.unlink(path)
+    for identity in find_ours(stage.state.owner, ENGINE):
+        kill(identity.pid)
 
 
 def by_compose(stage: Stage) -> str:
@@ -55,22 +74,25 @@ def by_docker_run(stage: Stage) -> str:
     reason = _rung(stage.up("docker", CC_FAULTS=NO_COMPOSE), 1)
     for name in ("clickhouse", "collector"):
         expect(stage.service(name)["health"] == "healthy", f"{name} healthy", stage.service(name))
-    back = stage.up("docker")
-    _rung(back, 0)
-    expect(not back.document["degraded"], "compose to take over", back.said[-300:])
     return f"docker run: {reason}"
 
 
+def compose_takes_over(stage: Stage) -> str:
+    _rung(stage.up("docker", *ALONE, CC_FAULTS=NO_COMPOSE), 1)
+    back = stage.up("docker", *ALONE)
+    reason = _rung(back, 0)
+    expect(not back.document["degraded"], "compose to take over", back.said[-300:])
+    expect(ok(stage.up("docker", *ALONE)).document["counts"]["changed"] == 0, "an up that changes nothing", "changes")
+    return reason
+
+
 def engine_started(stage: Stage) -> str:
-    path = f"{stage.dir}/engine.sock"
-    script = stage.script("forward.py", FORWARD)
-    start = f"setsid {sys.executable} {script} {path} {ENGINE} </dev/null >/dev/null 2>&1 &"
-    stage.script("colima", f"#!/bin/sh\nCC_OWNER={stage.state.owner}; export CC_OWNER\n{start}\n")
-    stage.environ["DOCKER_HOST"] = f"unix://{path}"
-    up = stage.up("docker", *HOLDS)
-    _rung(up, 0)
+    engine_behind(stage)
+    up = stage.up("docker", *ALONE)
+    _rung(up, 0, 1)  # 1 on a machine without compose: the descent went on from there
     why = up.fallbacks("clickhouse").get(2, "")
     expect("colima start" in why, "the daemon started", up.fallbacks("clickhouse"))
+    expect(stage.service("clickhouse")["health"] == "healthy", "clickhouse healthy", stage.service("clickhouse"))
     ok(stage.type("down"))
     return why
 
@@ -108,21 +130,21 @@ def no_image(stage: Stage) -> str:
 
 def down_by_compose(stage: Stage) -> str:
     ok(stage.up("docker"))
-    reason = _rung(stage.type("down"), 0, "containers")
+    reason = _rung(stage.type("down"), 0, step="containers")
     stage.nothing_left()
     return reason
 
 
 def down_by_stop(stage: Stage) -> str:
     ok(stage.up("docker"))
-    reason = _rung(stage.type("down", CC_FAULTS=NO_COMPOSE), 1, "containers")
+    reason = _rung(stage.type("down", CC_FAULTS=NO_COMPOSE), 1, step="containers")
     stage.nothing_left()
     return reason
 
 
 def down_by_kill(stage: Stage) -> str:
     ok(stage.up("docker"))
-    reason = _rung(stage.type("down", CC_FAULTS=f"{NO_COMPOSE};docker stop=fail:1:refused"), 2, "containers")
+    reason = _rung(stage.type("down", CC_FAULTS=f"{NO_COMPOSE};docker stop=fail:1:refused"), 2, step="containers")
     stage.nothing_left()
     return reason
 
@@ -167,14 +189,23 @@ DRILLS = (
         "running and ready",
         "healthy; a second up changes nothing",
         by_compose,
-        DOCKER,
+        COMPOSE,
+    ),
+    Drill(
+        "L3",
+        0,
+        "compose is back after a `docker run`",
+        "running and ready, degraded no more",
+        "a second up changes nothing",
+        compose_takes_over,
+        COMPOSE,
     ),
     Drill(
         "L3",
         1,
         "no compose, neither plugin nor legacy",
         "docker run, degraded",
-        "healthy; compose takes over",
+        "healthy",
         by_docker_run,
         DOCKER,
     ),
@@ -185,7 +216,7 @@ DRILLS = (
         "the daemon started, then rung 0",
         "healthy",
         engine_started,
-        DOCKER,
+        SOCKET,
     ),
     Drill(
         "L3",
@@ -220,7 +251,7 @@ DRILLS = (
         "stopped by docker compose",
         "nothing left",
         down_by_compose,
-        DOCKER,
+        COMPOSE,
     ),
     Drill(
         "L6",

@@ -10,7 +10,6 @@ import sys
 from cc.drill.exercise import Drill, expect
 from cc.drill.stage import Stage, kill, ok
 from cc.services.stack import stack_root
-from cc.shell import Command, SystemShell
 
 PYTHON = os.path.basename(sys.executable)
 TREE = ("cc", "playbooks", "scripts", "config", "docker-compose.yml", "tasks.py")
@@ -129,8 +128,7 @@ def again(stage: Stage) -> str:
     pid = stage.supervisor()
     kill(pid, signal.SIGSTOP)  # so that it can't make the socket anew before it has been missed
     os.unlink(os.path.join(stage.state.run, "supervisor.sock"))
-    wakes = Command(("sh", "-c", f"sleep 1.5; kill -CONT {pid}"))
-    SystemShell().spawn(wakes, log=os.path.join(stage.dir, "wakes.log"))
+    stage.start("sh", "-c", f"sleep 1.5; kill -CONT {pid}")
     down = ok(stage.type("down"))
     why = down.fallbacks("IPC connection").get(2, "")
     expect(why, "rung 2 of L9 in the recap", down.document["fallbacks"])

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from cc.drill.stage import Stage
 
 DOCKER = "Docker"
+COMPOSE = "Docker and compose"
+SOCKET = "Docker on a socket of this machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Drill:
     """One entry of the catalogue. `play` breaks it, types the command and checks; it raises Failure through `expect`.
 
     `fault`, `seen`, `after` are for people: what is broken, what the user sees, what is true then. `needs` is what it
-    cannot do without.
+    cannot do without: one of the words above, "" for nothing.
     """
 
     ladder: str

@@ -2,6 +2,13 @@
 
 The commands are this program's own, run across the seam as a user would type them. What is broken is broken for them
 alone: by their environment, or by what happens to their processes and containers.
+
+What the caller's environment means to them:
+
+    PATH, DOCKER_HOST and the rest   this machine and its engine: as they are
+    CC_FAULTS                        how this machine is broken already: after what the drill breaks, which counts first
+    the images (also of cc.yaml)     what this machine has: as they are
+    CC_HOME, CC_PROJECT, ports ...   the user's own stack: all else of CC_* is the drill's
 """
 
 from __future__ import annotations
@@ -20,22 +27,25 @@ from typing import Any
 
 from cc.clock import Cancel, Clock
 from cc.drill.exercise import expect
+from cc.drill.ground import claim_ports, give_back_ports, path_without
 from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import Failure, Interrupted
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Docker
+from cc.resources.docker_socket import DEFAULT_SOCKET, local_socket
 from cc.resources.host import Host
-from cc.resources.port import accepts, is_free
+from cc.resources.port import accepts
 from cc.resources.process_stop import find_ours, stop_group
 from cc.resources.state import StateDir
 from cc.services.stack import BY_NAME
-from cc.shell import Command, SystemShell
+from cc.settings import load
+from cc.shell import Child, Command, SystemShell
+from cc.shell.faults import VARIABLE as FAULTS
 
 PROGRAM = (sys.executable, "-c", "from cc.program import main; main()")
 COMMAND_S = 80.0
 SETTLE_S = 30.0
-KEPT = ("CC_CLICKHOUSE_IMAGE", "CC_COLLECTOR_IMAGE")
 PORTS = 12
 NO_COMPOSE = "docker compose=fail:1:docker: 'compose' is not a docker command.;docker-compose=missing"
 
@@ -60,17 +70,30 @@ class Typed:
         return {each["rung"]: each["reason"] for each in self.document["fallbacks"] if each["what"] == what}
 
 
-class Stage:
-    """Where one drill plays."""
+def machine(environ: Mapping[str, str]) -> dict[str, str]:
+    """What of the caller's environment is this machine's and not his stack's. Raises ConfigError."""
+    settings = load(environ)
+    images = {"CC_CLICKHOUSE_IMAGE": settings.clickhouse_image, "CC_COLLECTOR_IMAGE": settings.collector_image}
+    kept = {name: value for name, value in environ.items() if not name.startswith("CC_") or name == FAULTS}
+    return kept | {name: image for name, image in images.items() if image}
 
-    def __init__(self, environ: Mapping[str, str], clock: Clock, cancel: Cancel, number: int) -> None:
-        self.ports = _free_ports(number)
+
+def _callers() -> tuple[str, ...]:
+    """The variables of whoever called us, which end here."""
+    return tuple(name for name in os.environ if name.startswith("CC_"))
+
+
+class Stage:
+    """Where one drill plays, on a machine as `machine` tells it."""
+
+    def __init__(self, environ: Mapping[str, str], clock: Clock, cancel: Cancel) -> None:
+        self._machine = dict(environ)
+        self.ports = claim_ports(PORTS)
         self.dir = tempfile.mkdtemp(prefix="cc-drill-")
         self.clock, self.cancel = clock, cancel
         self._shell = SystemShell(cancel=cancel, clock=clock)
         self.project = f"cc-drill-{os.path.basename(self.dir).removeprefix('cc-drill-').lower().replace('_', '-')}"
-        own = {name: value for name, value in environ.items() if not name.startswith("CC_") or name in KEPT}
-        self.environ: dict[str, str] = own | {
+        self.environ: dict[str, str] = self._machine | {
             "HOME": self.dir, "CC_HOME": os.path.join(self.dir, "state"), "CC_PROJECT": self.project,
             "CC_CLICKHOUSE_PORT": str(self.ports[0]), "CC_OTLP_GRPC_PORT": str(self.ports[1]),
             "CC_OTLP_HTTP_PORT": str(self.ports[2]), "CC_OTEL_HEALTH_PORT": str(self.ports[3]),
@@ -103,9 +126,10 @@ class Stage:
 
     def _typed(self, words: tuple[str, ...], environ: Mapping[str, str], *, despite_cancel: bool = False) -> Typed:
         together = {**self.environ, **environ}
-        ours = tuple(name for name in os.environ if name.startswith("CC_") and name not in together)
+        if FAULTS in environ and FAULTS in self._machine:
+            together[FAULTS] = f"{environ[FAULTS]};{self._machine[FAULTS]}"
         command = Command(
-            (*PROGRAM, *words), env=together, env_remove=ours, deadline=COMMAND_S, check=False, cwd=self.dir,
+            (*PROGRAM, *words), env=together, env_remove=_callers(), deadline=COMMAND_S, check=False, cwd=self.dir,
             despite_cancel=despite_cancel,
         )  # fmt: skip
         done = self._shell.run(command)
@@ -158,8 +182,11 @@ class Stage:
 
     def host(self) -> Host:
         """The user's own Docker, whatever a drill did to the commands' environment."""
-        kept = {name: os.environ[name] for name in ("PATH", "DOCKER_HOST", "DOCKER_CONTEXT") if name in os.environ}
-        return Host(self._shell, self.dir, {"HOME": os.path.expanduser("~"), **kept}, project=self.project)
+        return Host(self._shell, self.dir, self._machine, project=self.project)
+
+    def engine(self) -> str:
+        """The socket of the user's own engine."""
+        return local_socket(self._machine) or DEFAULT_SOCKET
 
     def container(self, service: str) -> str:
         return f"{self.project}-{BY_NAME[service].container}"
@@ -181,14 +208,7 @@ class Stage:
 
     def path_without(self, *programs: str) -> str:
         """A PATH with everything of the user's but these programs."""
-        farm = os.path.join(self.dir, "path")
-        os.makedirs(farm, exist_ok=True)
-        for folder in dict.fromkeys(os.environ.get("PATH", os.defpath).split(os.pathsep)):
-            for name in os.listdir(folder) if os.path.isdir(folder) else ():
-                link = os.path.join(farm, name)
-                if name not in programs and not os.path.lexists(link):
-                    os.symlink(os.path.join(folder, name), link)
-        return farm
+        return path_without(self.dir, *programs, path=self._machine.get("PATH"))
 
     def script(self, name: str, text: str) -> str:
         """A program in a directory of the drill's own, which comes first on its PATH."""
@@ -208,9 +228,15 @@ class Stage:
 
     def shell(self, *lines: str) -> int:
         """What a person does with lines that he was told to type; the exit code."""
-        plain = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
-        command = Command(("sh", "-c", "\n".join(lines)), env=plain, deadline=COMMAND_S, check=False, cwd="/")
+        command = Command(
+            ("sh", "-c", "\n".join(lines)), env_remove=_callers(), deadline=COMMAND_S, check=False, cwd="/"
+        )
         return self._shell.run(command).exit_code
+
+    def start(self, *words: str, **environ: str) -> Child:
+        """A process of the drill's own that stays until somebody ends it."""
+        command = Command(words, env={**self.environ, **environ}, env_remove=_callers(), cwd=self.dir)
+        return self._shell.spawn(command, log=os.path.join(self.dir, "started.log"))
 
     # -- the end
 
@@ -223,6 +249,7 @@ class Stage:
                 stop_group(identity, grace=0.0, context=Context(self.clock, Cancel()))
         self._clear_docker()
         shutil.rmtree(self.dir, ignore_errors=True)
+        give_back_ports(self.ports)
 
     def _clear_docker(self) -> None:
         docker, labels = Docker(self.host(), despite_cancel=True), {PROJECT_LABEL: self.project}
@@ -245,11 +272,3 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """A signal to a process of the drill's own."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def _free_ports(number: int) -> list[int]:
-    """So many neighbours that nobody has; another part of the range for each drill, as several play at once."""
-    for first in range(20000 + (os.getpid() * 7 + number * 97) % 9000, 32000, PORTS):
-        if all(is_free("127.0.0.1", port) for port in range(first, first + PORTS)):
-            return list(range(first, first + PORTS))
-    raise Failure(f"no {PORTS} free ports next to each other", code="port_in_use")

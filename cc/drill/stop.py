@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 from cc.drill.exercise import DOCKER, Drill, expect
 from cc.drill.stage import NO_COMPOSE, Stage, kill, ok
-from cc.shell import Command, SystemShell
 
 NO_STOP = f"{NO_COMPOSE};docker stop=fail:1:refused;docker kill=fail:1:refused;docker rm=fail:1:refused"
 
@@ -31,9 +29,7 @@ def directly(stage: Stage) -> str:
 
 def by_mark(stage: Stage) -> str:
     ok(stage.up())
-    left = SystemShell().spawn(
-        Command(("sleep", "600"), env={"CC_OWNER": stage.state.owner}), log=os.path.join(stage.dir, "left.log")
-    )
+    left = stage.start("sleep", "600", CC_OWNER=stage.state.owner)
     down = ok(stage.type("down"))
     expect(not left.alive(), "what carried our mark to be ended", f"pid {left.pid} lives")
     told = down.step("leftovers")

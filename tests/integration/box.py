@@ -16,26 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cc.drill.ground import claim_ports as free_ports
+from cc.drill.ground import give_back_ports, path_without
+
+__all__ = ["PROGRAM", "ROOT", "Box", "Done", "eventually", "free_ports", "held", "new_box", "path_without"]
+
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-c", "from cc.program import main; main()")
 COMMAND_S = 90.0
-
-
-def free_ports(count: int) -> list[int]:
-    """So many ports that nobody listens on, next to each other so that they can be a range."""
-    for first in range(20000 + os.getpid() % 8000, 60000, count):
-        held = [socket.socket() for _ in range(count)]
-        try:
-            for number, one in enumerate(held):
-                one.bind(("127.0.0.1", first + number))
-        except OSError:
-            continue
-        else:
-            return [first + number for number in range(count)]
-        finally:
-            for one in held:
-                one.close()
-    raise AssertionError("no free ports")
 
 
 def eventually(look: Callable[[], Any], *, within: float = 20.0, what: str = "it") -> Any:
@@ -70,7 +58,7 @@ class Box:
 
     def __init__(self, directory: Path) -> None:
         self.dir = directory
-        ports = free_ports(12)
+        self.ports = ports = free_ports(12)
         self.project = f"cctest-{os.getpid()}-{ports[0]}"
         self.dashboard_ports = ports[4:8]
         self.env: dict[str, str] = {
@@ -168,6 +156,7 @@ def new_box() -> Iterator[Box]:
     finally:
         box.clean()
         shutil.rmtree(directory, ignore_errors=True)
+        give_back_ports(box.ports)
 
 
 @contextmanager
@@ -180,15 +169,3 @@ def held(port: int, host: str = "127.0.0.1") -> Iterator[socket.socket]:
         yield stranger
     finally:
         stranger.close()
-
-
-def path_without(directory: Path, *programs: str) -> str:
-    """A PATH with everything of the system's but these programs."""
-    farm = directory / "path"
-    farm.mkdir()
-    for folder in dict.fromkeys(("/usr/bin", "/bin", "/usr/sbin", "/sbin")):
-        for name in os.listdir(folder):
-            link = farm / name
-            if name not in programs and not os.path.lexists(link):
-                link.symlink_to(f"{folder}/{name}")
-    return str(farm)

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from cc.drill.containers import ENGINE, FORWARD
+from cc.drill.containers import FORWARD
+from cc.resources.docker_socket import DEFAULT_SOCKET
 from tests.integration.box import Box, eventually
 from tests.integration.test_stack import send_event, usage
 
@@ -73,7 +74,7 @@ def engine_that_colima_starts(box: Box) -> Iterator[None]:
     (box.dir / "forward.py").write_text(FORWARD)
     pid = box.dir / "forward.pid"
     (bin_ / "colima").write_text(
-        f"#!/bin/sh\nsetsid sh -c 'echo $$ > {pid}; exec {sys.executable} {box.dir}/forward.py {path} {ENGINE}'"
+        f"#!/bin/sh\nsetsid sh -c 'echo $$ > {pid}; exec {sys.executable} {box.dir}/forward.py {path} {DEFAULT_SOCKET}'"
         " </dev/null >/dev/null 2>&1 &\n"
     )
     (bin_ / "colima").chmod(0o755)
