@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,12 +45,13 @@ def layer_of(files: dict[str, bytes], links: dict[str, str] | None = None) -> by
     return packed.getvalue()
 
 
-def busybox_layer(note: str = "") -> bytes:
-    """A root with a shell and a few words of it. Needs the busybox that the lab installs."""
+def busybox_layer(note: str, mark: bytes) -> bytes:
+    """A root with a shell and a few words of it, and a mark in a file. Needs the busybox that the lab installs."""
     path = shutil.which("busybox")
     assert path is not None, "tests/lab/lab install brings busybox"
     links = {f"bin/{name}": "busybox" for name in APPLETS}
-    return layer_of({"bin/busybox": Path(path).read_bytes(), "www/index.html": note.encode() or b"ok"}, links)
+    files = {"bin/busybox": Path(path).read_bytes(), "www/index.html": note.encode() or b"ok", "etc/mark": mark}
+    return layer_of(files, links)
 
 
 class Registry:
@@ -59,6 +61,8 @@ class Registry:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
         self.asked: list[str] = []
+        # Its images are no other registry's: whose layers the engine has already, it does not pull.
+        self.mark = uuid.uuid4().bytes
         self.stalls: set[str] = set()  # digests of which half comes and then nothing
         self.holds: set[str] = set()  # digests that wait for `released`
         self.released = threading.Event()
@@ -80,7 +84,7 @@ class Registry:
         **config: object,
     ) -> str:  # fmt: skip
         """An image under this tag, whoever had it before. Returns its name. `config` as in an image's own."""
-        plain = busybox_layer(note) if layer is None else layer
+        plain = busybox_layer(note, self.mark) if layer is None else layer
         packed = gzip.compress(plain, mtime=0)
         described = {
             "architecture": "amd64" if _machine() == "x86_64" else "arm64", "os": "linux",

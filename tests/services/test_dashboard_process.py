@@ -185,6 +185,7 @@ def test_one_whose_port_a_stranger_answers_on_is_unhealthy(yard: Yard, monkeypat
 def test_one_that_is_there_and_silent_is_unhealthy(yard: Yard) -> None:
     ensure(yard)
     master = running(yard).identity
+    os.kill(master.pid, signal.SIGSTOP)  # it first: it may still be starting workers
     everyone = find_ours(yard.stack.state.owner, NAME)
     for each in everyone:
         os.kill(each.pid, signal.SIGSTOP)
