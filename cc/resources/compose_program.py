@@ -8,12 +8,14 @@ from typing import Any
 
 from cc.engine.outcome import Fallback
 from cc.engine.step import Context
-from cc.errors import Failure
+from cc.errors import Failure, ToolMissing
+from cc.resources import compose_legacy
 from cc.resources.compose_project import HASH_LABEL, Project
 from cc.resources.docker import Container
 
 HASH = re.compile("[0-9a-f]+")
 UP_S = 120.0
+NO_PLUGIN = "why there is no docker compose"
 
 
 class ComposeProgram(Project):
@@ -23,33 +25,39 @@ class ComposeProgram(Project):
 
     def run(self, *args: str, deadline: float | None = None) -> Any:
         """`docker compose ARGS`, or `docker-compose ARGS` where there is no plugin; a read without `deadline`."""
-        words = ("-f", self.file, "-p", self.name, *args)
         secrets = self.secret_values()
-        extra = {"environ": secrets, "deadline": deadline, "secrets": tuple(secrets.values())}
-        if not self.host.memo.get("legacy compose"):
-            try:
-                return self.docker.cli("compose", *words, **extra)
-            except Failure as failure:
-                if failure.code != "tool_missing":
-                    raise
-                result = self._legacy(words, extra, failure)
-                self.host.memo["legacy compose"] = True
-                return result
-        return self._legacy(words, extra, None)
-
-    def _legacy(self, words: tuple[str, ...], extra: dict[str, Any], missing: Failure | None) -> Any:
+        options = {"environ": secrets, "deadline": deadline, "secrets": tuple(secrets.values())}
+        if self._instead():
+            return compose_legacy.run(self, args, options)
         try:
-            return self.docker.program("docker-compose", *words, **extra)
-        except Failure as failure:
-            if failure.code == "tool_missing" and missing is not None:
-                raise missing from failure  # what the plugin's absence said is what the user can mend
-            raise
+            return self.docker.cli("compose", "-f", self.file, "-p", self.name, *args, **options)
+        except Failure as missing:
+            if missing.code != "tool_missing":
+                raise
+            result = self._by_legacy(args, options, missing)
+            self.host.memo[NO_PLUGIN] = missing.message
+            return result
+
+    def _by_legacy(self, args: tuple[str, ...], options: dict[str, Any], missing: Failure) -> Any:
+        try:
+            return compose_legacy.run(self, args, options)
+        except Failure as neither:
+            if neither.code != "tool_missing":
+                raise
+            if "is not installed" in neither.message:
+                raise missing from neither  # what the plugin's absence said is what the user can mend
+            raise ToolMissing(
+                f"{missing.message}; {neither.message}", hint=missing.hint, evidence=neither.evidence
+            ) from neither
+
+    def _instead(self) -> str:
+        """Why the program of compose's own name is used in place of the plugin, "" where it isn't."""
+        return str(self.host.memo.get(NO_PLUGIN) or "")
 
     def fallbacks(self) -> tuple[Fallback, ...]:
         """That the program of compose's own name stood in for the plugin, if it did."""
-        if not self.host.memo.get("legacy compose"):
-            return ()
-        return (Fallback("compose", 0, "docker compose is not installed; used docker-compose"),)
+        why = self._instead()
+        return (Fallback("compose", 0, f"{why}; used docker-compose"),) if why else ()
 
     def hashes(self) -> dict[str, str]:
         """Compose's own hash of each service's configuration in this environment."""
@@ -63,14 +71,14 @@ class ComposeProgram(Project):
         return found
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """The services as compose resolved them (`config --format json`)."""
+        """The services as compose resolved them."""
         key = ("compose services", self.file, self.name)
         if key not in self.host.memo:
-            text = self.run("config", "--format", "json").stdout
-            try:
-                self.host.memo[key] = json.loads(text)["services"]
-            except (ValueError, KeyError, TypeError):
-                raise Failure("docker compose config did not answer with JSON", code="bad_answer") from None
+            active = frozenset(self.hashes())  # which also finds out who answers
+            if self._instead():
+                self.host.memo[key] = compose_legacy.services(self, active)
+            else:
+                self.host.memo[key] = _services(self.run("config", "--format", "json").stdout)
         found: dict[str, dict[str, Any]] = self.host.memo[key]
         return found
 
@@ -89,3 +97,11 @@ class ComposeProgram(Project):
 
     def remove(self, deadline: float) -> None:
         self.run("down", "--timeout", "2", deadline=deadline)
+
+
+def _services(text: str) -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(text)["services"]
+    except (ValueError, KeyError, TypeError):
+        raise Failure("docker compose config did not answer with JSON", code="bad_answer") from None
+    return found

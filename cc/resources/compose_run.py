@@ -11,14 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from cc import __version__
 from cc.engine.step import Context
 from cc.engine.waiting import wait_for
-from cc.errors import Failure, ToolMissing
+from cc.errors import Failure
 from cc.resources.compose_project import BY_RUN, HASH_LABEL, ONE_OFF_LABEL, Project
 from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import STOP_GRACE_S, Container
@@ -51,10 +50,9 @@ class DockerRun(Project):
 
     def _model(self) -> dict[str, Any]:
         """The file, resolved. Raises Failure tool_missing without docker, bad_config for what can't be done."""
-        if shutil.which("docker", path=self.host.environ.get("PATH")) is None:
-            raise ToolMissing("docker is not installed (no `docker` on PATH)")
         key = ("compose file", self.file, self.name)
         if key not in self.host.memo:
+            self.docker.require_program()
             from cc.resources.compose_file import read  # 21 ms, which only who has no compose shall wait
 
             environ = {**self.host.environ, **self.secret_values()}

@@ -4,7 +4,7 @@ Reads go to the engine's own socket where it is a local one (0.2 ms a read, a `d
 docker CLI everywhere else. Acts always go through the CLI, across the seam. What either says is brought to one list of
 failure codes here, because ladders descend by them:
 
-    no `docker` on PATH -> tool_missing     nothing at the socket, refused -> daemon_down
+    no `docker`, or one that is broken -> tool_missing     nothing at the socket, refused -> daemon_down
     silence past the deadline -> daemon_hung          no right to the socket -> permission_denied
     out of reach five times in a row, and nobody typed this -> breaker_open (LADDERS.md, L12)
 """
@@ -24,6 +24,7 @@ from cc.engine.waiting import QUIET_S, REPEAT_S
 from cc.errors import CommandFailure, DeadlineExceeded, Failure
 from cc.resources.docker_said import classified
 from cc.resources.docker_socket import breaker_name, local_socket, request
+from cc.resources.docker_unusable import explained
 from cc.resources.host import Host
 from cc.shell import Command, Result
 
@@ -171,8 +172,17 @@ class Docker:
                     raise said
                 return result
         except CommandFailure as failure:
-            meaning = self._meaning(failure, reads=deadline is None)
+            meaning = explained(self._meaning(failure, reads=deadline is None), argv, self._ask)
             raise self._noted(meaning, HUNG if self._socket is None else PROGRAM_HUNG) from failure
+
+    def require_program(self) -> None:
+        """Raise ToolMissing where there is no `docker` that can be used, though its engine may answer."""
+        self.cli("--version", deadline=READ_S)
+
+    def _ask(self, *argv: str) -> Result:
+        """Of a program itself: without its engine, and in a directory that everybody may enter."""
+        environ, despite = self._host.environ, self._despite_cancel
+        return self._host.shell.run(Command(argv, env=environ, deadline=READ_S, cwd="/", despite_cancel=despite))
 
     def _meaning(self, failure: CommandFailure, *, reads: bool) -> Failure:
         if isinstance(failure, DeadlineExceeded) and not reads:
@@ -290,7 +300,7 @@ class Docker:
         if not result:
             if re.search(rf"no such (object|{kind})", result.stderr, re.IGNORECASE):
                 return None
-            raise self._noted(_as_failure(result))
+            raise self._noted(explained(_as_failure(result), result.argv, self._ask))
         try:
             first = json.loads(result.stdout)[0]
         except (ValueError, LookupError, TypeError):

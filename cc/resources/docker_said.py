@@ -9,6 +9,7 @@ import re
 
 from cc.errors import CommandFailure, DeadlineExceeded, Failure, ToolMissing
 from cc.resources.docker_socket import RIGHT_HINT, START_HINT
+from cc.shell import Result
 
 SAID = tuple(
     (code, re.compile("|".join(patterns), re.IGNORECASE))
@@ -86,6 +87,8 @@ SAID = tuple(
                 r"invalid compose",
                 r"empty compose file",
                 r"is missing a value",
+                r"missing mandatory value",
+                r"top level object in",
                 r"invalid interpolation",
                 r"invalid project name",
                 r"invalid reference format",
@@ -103,10 +106,17 @@ SAID = tuple(
 )
 """The first that matches counts."""
 
+OUTGROWN = re.compile(
+    r"not supported url scheme http\+docker|unexpected keyword argument '(?:chunked|ssl_version)'", re.IGNORECASE
+)
+"""The legacy program beside libraries that are too new for it. It can tell its version, and do nothing."""
+
+DOCKER_HINT = "install Docker: https://docs.docker.com/get-docker/"
+COMPOSE_HINT = "install it: https://docs.docker.com/compose/install/"
 HINTS = {
     "daemon_down": START_HINT,
     "permission_denied": RIGHT_HINT,
-    "tool_missing": "install it: https://docs.docker.com/compose/install/",
+    "tool_missing": COMPOSE_HINT,
 }
 INSTEAD = {
     "daemon_down": "the Docker daemon is not running",
@@ -121,26 +131,44 @@ COMPOSE_REFUSES = (14, 15)
 def classified(failure: CommandFailure) -> Failure:
     """The failure that docker's words mean; the given one where they are unknown."""
     if isinstance(failure, ToolMissing):
-        return ToolMissing(
-            "docker is not installed (no `docker` on PATH)",
-            result=failure.result,
-            hint="install Docker: https://docs.docker.com/get-docker/",
-        )
+        return _missing(failure)
     if isinstance(failure, DeadlineExceeded):
         return Failure(f"docker does not answer: {failure.message}", code="daemon_hung", evidence=failure.evidence)
-    result = failure.result
-    if result is None or failure.code != "non_zero_exit":
+    if failure.result is None or failure.code != "non_zero_exit":
         return failure
+    return _by_its_words(failure, failure.result)
+
+
+def _by_its_words(failure: CommandFailure, result: Result) -> CommandFailure:
     text = result.stderr + "\n" + result.stdout
+    evidence = failure.evidence or result.tail()
+    if OUTGROWN.search(text):
+        why = f"docker-compose is broken: {_line(text, OUTGROWN)}"
+        return ToolMissing(why, result=result, hint=COMPOSE_HINT, evidence=evidence)
     for code, pattern in SAID:
-        found = pattern.search(text)
-        if found:
-            line = next((each for each in text.splitlines() if pattern.search(each)), found[0]).strip()
-            message = INSTEAD.get(code, line)
-            return CommandFailure(
-                message, result=result, code=code, hint=HINTS.get(code), evidence=failure.evidence or result.tail()
-            )
+        if pattern.search(text):
+            message = INSTEAD.get(code) or _line(text, pattern)
+            return CommandFailure(message, result=result, code=code, hint=HINTS.get(code), evidence=evidence)
     if result.exit_code in COMPOSE_REFUSES and "compose" in " ".join(result.argv[:2]):
         said = next((line.strip() for line in result.stderr.splitlines() if line.strip()), failure.message)
-        return CommandFailure(said, result=result, code="bad_config", evidence=failure.evidence or result.tail())
+        return CommandFailure(said, result=result, code="bad_config", evidence=evidence)
     return failure
+
+
+def _missing(failure: ToolMissing) -> ToolMissing:
+    program = "docker" if failure.result is None else failure.result.argv[0]
+    broken = "the interpreter that it names" in failure.message  # which is what is missing then
+    return ToolMissing(
+        f"{program} is broken: {failure.message}" if broken else f"{program} is not installed (no `{program}` on PATH)",
+        result=failure.result, hint=DOCKER_HINT if program == "docker" else COMPOSE_HINT, evidence=failure.evidence,
+    )  # fmt: skip
+
+
+def _line(text: str, pattern: re.Pattern[str]) -> str:
+    """The line that says it, with the next one where that gives the reason; or what was found across lines."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        if pattern.search(line):
+            return f"{line} {following}".strip() if line.endswith("because:") else line
+    across = pattern.search(text)
+    return across[0].strip() if across else ""

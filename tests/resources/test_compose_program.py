@@ -29,6 +29,11 @@ def refused(shell: ScriptedShell) -> Failure:
     return caught.value
 
 
+def without_plugin(help_: str = "") -> ScriptedShell:
+    shell = ScriptedShell().on(("docker", "--help"), stdout=help_)
+    return shell.on(("docker", "compose"), stderr=NO_PLUGIN, exit_code=1)
+
+
 def test_the_plugin_is_asked_first_and_each_reading_once() -> None:
     shell = ScriptedShell().on(("docker", "compose"), stdout="a 1\nb 2\n")
     asked = compose(shell)
@@ -37,20 +42,21 @@ def test_the_plugin_is_asked_first_and_each_reading_once() -> None:
 
 
 def test_without_the_plugin_the_program_of_its_own_name_is_used_from_then_on() -> None:
-    shell = ScriptedShell().on(("docker", "compose"), stderr=NO_PLUGIN, exit_code=1)
+    shell = without_plugin()
     shell.on(("docker-compose",), stdout="a 1\n").on(("docker-compose", "-f", "/c.yml", "-p", "p", "up"))
     asked = compose(shell)
     assert asked.hashes() == {"a": "1"}
     asked.run("up", "-d", deadline=9.0)
     assert [argv[:2] for argv in shell.ran] == [
         ("docker", "compose"),
+        ("docker", "--help"),
         ("docker-compose", "-f"),
         ("docker-compose", "-f"),
     ]
 
 
 def test_without_either_what_the_plugins_absence_said_is_what_the_user_can_mend() -> None:
-    shell = ScriptedShell().on(("docker", "compose"), stderr=NO_PLUGIN, exit_code=1)
+    shell = without_plugin()
     shell.on(("docker-compose",), ToolMissing("docker-compose is not on PATH"))
     error = refused(shell)
     assert (error.code, error.message) == ("tool_missing", "docker compose is not installed")

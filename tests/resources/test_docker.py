@@ -240,7 +240,8 @@ def test_a_remote_engine_is_asked_by_the_program_alone() -> None:
     ],
 )
 def test_only_docker_saying_so_means_that_a_container_is_not_there(stderr: str, code: str | None) -> None:
-    asked = docker(REMOTE, ScriptedShell().on(("docker",), stderr=stderr, exit_code=1, stdout="[]\n"))
+    shell = ScriptedShell().on(("docker",), stderr=stderr, exit_code=1, stdout="[]\n").on(("docker", "--version"))
+    asked = docker(REMOTE, shell)
     if code is None:
         assert asked.container("x") is None
     else:
@@ -283,7 +284,7 @@ def test_a_program_that_hangs_beside_an_engine_that_answers_is_not_run_again_and
 def test_the_last_lines_of_a_log_are_evidence_and_never_a_goal() -> None:
     shell = ScriptedShell().on(("docker", "logs"), stdout="a\nb\n", stderr="c\n")
     assert docker(REMOTE, shell).log_tail("web", 2) == ("b", "c")
-    shell.on(("docker", "logs"), stderr="No such container", exit_code=1)
+    shell.on(("docker", "logs"), stderr="No such container", exit_code=1).on(("docker", "--version"))
     assert docker(REMOTE, shell).log_tail("web") == ()
 
 

@@ -85,7 +85,8 @@ def test_what_answers_in_whatever_way_is_in_reach(status: int) -> None:
     ("words", "code"), [(DOWN, "daemon_down"), ("no such container", "non_zero_exit"), ("exit 3", "non_zero_exit")]
 )
 def test_of_a_remote_engine_the_words_of_the_program_tell(words: str, code: str) -> None:
-    looks = background(REMOTE, ScriptedShell().on(("docker",), stderr=words, exit_code=1))
+    shell = ScriptedShell().on(("docker",), stderr=words, exit_code=1).on(("docker", "--version"))
+    looks = background(REMOTE, shell)
     codes = [code_of(lambda: Docker(looks).cli("ps")) for _ in range(6)]
     assert codes == [code] * 5 + (["breaker_open"] if code == "daemon_down" else [code])
 

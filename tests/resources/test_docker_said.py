@@ -94,6 +94,24 @@ SAID = [
         "docker: unknown command: docker compose\n\nRun 'docker --help' for more information",
         "28",
     ),
+    (
+        "tool_missing",
+        "docker.errors.DockerException: Error while fetching server API version: Not supported URL scheme http+docker",
+        "legacy 1.29 beside requests 2.32",
+    ),
+    (
+        "tool_missing",
+        (
+            "docker.errors.DockerException: Error while fetching server API version: HTTPConnection.request() got an "
+            "unexpected keyword argument 'chunked'"
+        ),
+        "legacy 1.29 beside urllib3 2",
+    ),
+    (
+        "tool_missing",
+        "TypeError: kwargs_from_env() got an unexpected keyword argument 'ssl_version'",
+        "legacy 1.29 beside docker 7",
+    ),
     # ports
     (
         "port_in_use",
@@ -210,6 +228,12 @@ SAID = [
         "ERROR: The Compose file './c.yml' is invalid because:\nUnsupported config option for services.web: 'imag'",
         "legacy",
     ),
+    (
+        "bad_config",
+        'Missing mandatory value for "image" option interpolating ${X:?be set} in service "a": be set',
+        "legacy",
+    ),
+    ("bad_config", "Top level object in './c.yml' needs to be an object not '<class 'NoneType'>'.", "legacy"),
     ("bad_config", 'service "web" refers to undefined volume a: invalid compose project', "compose v2"),
     ("bad_config", 'service "web" has neither an image nor a build context specified: invalid compose project', "v2"),
     ("bad_config", "no such service: nosuch", "compose v2"),
@@ -262,6 +286,21 @@ def test_what_can_be_mended_says_what_to_type(code: str) -> None:
 def test_the_line_that_explains_it_is_the_message() -> None:
     text = "Unable to find image 'x' locally\nsomething\nBind for 127.0.0.1:1 failed: port is already allocated.\nmore"
     assert classified(failed(text)).message == "Bind for 127.0.0.1:1 failed: port is already allocated."
+
+
+def test_the_reason_on_the_next_line_is_told_with_it() -> None:
+    text = (
+        "The Compose file './c.yml' is invalid because:\n'name' does not match any of the regexes: '^x-'\n\nYou might"
+    )
+    expected = "The Compose file './c.yml' is invalid because: 'name' does not match any of the regexes: '^x-'"
+    assert classified(failed(text)).message == expected
+
+
+def test_a_legacy_program_beside_libraries_that_it_cannot_use_is_broken_and_no_engine_down() -> None:
+    found = classified(
+        failed("DockerException: Error while fetching server API version: Not supported URL scheme http+docker")
+    )
+    assert found.message.startswith("docker-compose is broken: DockerException: ")
 
 
 def test_what_compose_says_on_standard_output_counts_too() -> None:
