@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from cc.engine.step import Context
-from cc.engine.waiting import QUIET_S, REPEAT_S
 from cc.errors import CommandFailure, DeadlineExceeded, Failure
+from cc.resources.docker_pull import follow, not_pulled
 from cc.resources.docker_said import classified
 from cc.resources.docker_socket import breaker_name, local_socket, request
 from cc.resources.docker_unusable import explained
@@ -356,40 +356,13 @@ class Docker:
         ask = request(self._socket, "POST", path, PULL_SILENCE_S, total_s=left, cancel=context.cancel)
         try:
             with self._asking(tells=False), ask as (status, lines):
-                _follow_pull(image, status, lines, context)
+                follow(image, status, lines, context)
         except Failure as failure:
             if failure.code != "daemon_hung":
                 raise
             context.stop_if_asked()
             self.version()  # raises if it is the engine that is silent; else it waits for the registry
-            raise _not_pulled(image, f"no progress for {PULL_SILENCE_S:g} s") from failure
-
-
-def _follow_pull(image: str, status: int, lines: Iterable[bytes], context: Context) -> None:
-    started = context.clock.now()
-    say_at = started + QUIET_S
-    for line in lines:
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        if not isinstance(told, dict):
-            continue
-        trouble = told.get("error") or (told.get("message") if status >= 400 else None)
-        if trouble:
-            raise _not_pulled(image, str(trouble))
-        if (now := context.clock.now()) >= say_at:
-            say_at = now + REPEAT_S
-            words = (str(told.get(key) or "") for key in ("id", "status", "progress"))
-            context.say(f"{image} to be pulled: {' '.join(filter(None, words))}", now - started, None)
-
-
-def _not_pulled(image: str, why: str) -> Failure:
-    return Failure(
-        f"image {image} is not here and cannot be pulled: {why}",
-        code="disk_full" if "no space left" in why else "image_missing",
-        hint=f"docker pull {image}",
-    )
+            raise not_pulled(image, f"no progress for {PULL_SILENCE_S:g} s") from failure
 
 
 def _as_failure(result: Result) -> Failure:

@@ -11,6 +11,7 @@ import pytest
 
 from cc.errors import Failure, Interrupted
 from cc.resources import docker as module
+from cc.resources import docker_pull
 from cc.resources.docker import Docker
 from tests.dockyard import Yard, docker, yard
 from tests.integration.box import Box, new_box
@@ -41,8 +42,8 @@ def refused(own: Yard, image: str) -> Failure:
 def test_an_image_is_fetched_and_it_is_said_what_arrives(
     store: Registry, own: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "QUIET_S", 0.0)
-    monkeypatch.setattr(module, "REPEAT_S", 0.0)
+    monkeypatch.setattr(docker_pull, "QUIET_S", 0.0)
+    monkeypatch.setattr(docker_pull, "REPEAT_S", 0.0)
     image = store.put()
     found = Docker(own.host())
     assert found.image_id(image) is None
