@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +28,7 @@ else:
 
 NAME = "context-cleaner"
 CORE = ("complete", "help", "list", "print-completion-script", "version")
+TEXT_COLUMNS = 20  # beside the names, for their texts
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -104,6 +105,22 @@ class Words(Program):
         about = self.collection[name].__doc__ or ""
         sys.stdout.write(f"Usage: {NAME} {name}{words} [--options]\n\n  {about}\n\nOptions:\n")
         self.print_columns(context.help_tuples())
+
+    def print_columns(self, tuples: Sequence[tuple[str, str | None]]) -> None:
+        """Invoke's, and where the terminal is too narrow for two columns each text below its name: Invoke's raises."""
+        from invoke.terminals import pty_size
+
+        columns = pty_size()[0]
+        if columns - max(len(name) for name, _ in tuples) >= TEXT_COLUMNS:
+            super().print_columns(tuples)
+            return
+        import textwrap
+
+        for name, text in tuples:
+            indent = "    "
+            below = textwrap.fill(text or "", max(columns, 20), initial_indent=indent, subsequent_indent=indent)
+            sys.stdout.write(f"  {name}\n{below}\n")
+        sys.stdout.write("\n")
 
     @contextmanager
     def _refusing(self) -> Iterator[None]:

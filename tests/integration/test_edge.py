@@ -216,6 +216,15 @@ def test_a_dashboard_says_where_it_is_once_it_is_there(box: Box) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("words", [("--help",), ("--list",), ("--help", "status")], ids=" ".join)
+@pytest.mark.parametrize("columns", [20, 40, 100])
+def test_help_is_told_on_a_terminal_of_any_width(box: Box, words, columns: int) -> None:
+    shown = in_terminal(box, columns, *words)
+    assert "Traceback" not in shown
+    assert "and" in shown.split()
+    assert [line for line in shown.splitlines() if line.startswith("    ") and len(line) > columns] == []
+
+
 def test_usage_fits_its_terminal_and_names_keys_whole_elsewhere(box: Box) -> None:
     session = "0b5d1c3e-7d8e-4a9f-9c1b-2f3e4d5c6b7a"
     folder = Path(box.env["CLAUDE_CONFIG_DIR"]) / "projects" / "-a-project-with-a-rather-long-name"
