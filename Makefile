@@ -23,8 +23,8 @@ status: $(VENV)/.installed ## what runs, and how healthy it is
 restart: $(VENV)/.installed ## stop and start the services
 	@$(BIN)/context-cleaner restart $(ARGS)
 
-test: lint ## everything that must hold
-	$(BIN)/python -m pytest $(ARGS)
+test: lint ## everything that must hold, side by side (ARGS="-n 0" one after the other)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.developed ## ruff, mypy, shellcheck
 	$(BIN)/ruff check .

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+pytest_plugins = ["tests.interrupts"]
+
 HANG = 30.0  # seconds: whoever takes so long hangs; nothing here needs more than a few
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: twice as many as there are cores, because half of the time they wait for processes and containers."""
+    return min(2 * (os.cpu_count() or 1), 8)
 
 
 @pytest.fixture(autouse=True)
