@@ -1,7 +1,7 @@
 """What tokens cost: dated data in prices.json beside this module, and a user's own file over it. Imports errors.
 
     {"models": {"claude-x": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write_5m": 3.75, "cache_write_1h": 6,
-                             "fast": {the same five}}},
+                             "fast": {the same five}, "long": {the same five}}},
      "aliases": {"my-proxy-name": "claude-x"}}                                       USD per million tokens
 
 A model that is not listed has no price, and a rate that is not given is not guessed: the cost is then unknown, never 0.
@@ -56,14 +56,19 @@ class Prices:
 
     rates: Mapping[str, tuple[int | None, ...]]
     fast: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    long: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     aliases: Mapping[str, str] = field(default_factory=dict)
     as_of: str = ""
 
-    def cost_pico(self, model: str, counts: tuple[int, ...], *, fast: bool = False) -> int | None:
-        """What so many tokens of each kind cost; None if that cannot be known. No tokens cost nothing at any price."""
+    def cost_pico(self, model: str, counts: tuple[int, ...], *, fast: bool = False, long: bool = False) -> int | None:
+        """What so many tokens of each kind cost; None if that cannot be known. No tokens cost nothing at any price.
+
+        `long`: of requests that were given more than `groups.LONG_CONTEXT` tokens. Most models bill them as all others.
+        """
         if not any(counts):
             return 0
-        rates = (self.fast if fast else self.rates).get(self.name_of(model))
+        name = self.name_of(model)
+        rates = self.fast.get(name) if fast else (self.long.get(name) if long else None) or self.rates.get(name)
         if rates is None:
             return None
         cost = 0
@@ -96,6 +101,7 @@ def load(override: Path | None = None) -> Prices:
     return Prices(
         {**built_in.rates, **own.rates},
         {**{name: rates for name, rates in built_in.fast.items() if name not in own.rates}, **own.fast},
+        {**{name: rates for name, rates in built_in.long.items() if name not in own.rates}, **own.long},
         {**built_in.aliases, **own.aliases},
         own.as_of or built_in.as_of,
     )
@@ -107,15 +113,17 @@ def _parsed(path: Path) -> Prices:
     for name, value in (("models", models), ("aliases", aliases)):
         if not isinstance(value, dict):
             raise ConfigError("must be an object", file=str(path), field=name)
-    rates, fast = {}, {}
+    rates, fast, long = {}, {}, {}
     for name, given in models.items():
         rates[name] = _rates(given, path, f"models.{name}")
         if "fast" in given:
             fast[name] = _rates(given["fast"], path, f"models.{name}.fast")
+        if "long" in given:
+            long[name] = _rates(given["long"], path, f"models.{name}.long")
     for name, target in aliases.items():
         if not isinstance(target, str):
             raise ConfigError("must be the name of a model", file=str(path), field=f"aliases.{name}")
-    return Prices(rates, fast, aliases, str(document.get("as_of", "")))
+    return Prices(rates, fast, long, aliases, str(document.get("as_of", "")))
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def _document(path: Path) -> dict[str, Any]:
 def _rates(given: object, path: Path, where: str) -> tuple[int | None, ...]:
     if not isinstance(given, dict):
         raise ConfigError("must be an object of prices", file=str(path), field=where)
-    unknown = set(given) - {*KINDS, "fast", "basis"}
+    unknown = set(given) - {*KINDS, "fast", "long", "basis"}
     if unknown:
         known = ", ".join(KINDS)
         raise ConfigError(f"unknown price {min(unknown)!r}", file=str(path), field=where, hint=f"known: {known}")

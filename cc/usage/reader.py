@@ -24,6 +24,7 @@ from cc.clock import wall_time
 from cc.errors import Failure
 from cc.usage import cache, prices, tally, telemetry, transcripts
 from cc.usage.clickhouse import ClickHouse
+from cc.usage.groups import Groups, fold, messages_of, span_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, rfc3339
 from cc.usage.request import UNKNOWN, Request
 from cc.usage.unite import unite
@@ -73,7 +74,8 @@ def read_usages(queries: Sequence[UsageQuery], sources: Sources) -> tuple[Readin
     look = _look(source, sources)
     files = transcripts.read(sources.roots) if source in ("auto", "files") else NO_FILES
     united = unite(files.requests, look.events)
-    coverage = _coverage(files, united.requests)
+    groups = fold(united.requests)
+    coverage = _coverage(files, groups)
     coverage = replace(
         coverage,
         only_files=united.only_files,
@@ -82,7 +84,7 @@ def read_usages(queries: Sequence[UsageQuery], sources: Sources) -> tuple[Readin
         output_tokens_added=united.output_tokens_added,
     )
     base = _provenance(source, sources, look, files, coverage)
-    return tuple(_answer(query, base, united.requests, rates, files.project_names) for query in queries)
+    return tuple(_answer(query, base, groups, united.requests, rates, files.project_names) for query in queries)
 
 
 NO_FILES = transcripts.Transcripts([], {}, 0, 0, {}, ())
@@ -142,16 +144,16 @@ def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
         look.notes.append(f"{unusable} telemetry events could not be used: their counts are damaged")
 
 
-def _coverage(files: transcripts.Transcripts, requests: Sequence[Request]) -> Coverage:
-    moments = [request.at_ms for request in requests if request.at_ms is not None]
+def _coverage(files: transcripts.Transcripts, groups: Groups) -> Coverage:
+    span = span_of(groups)
     return Coverage(
         files=files.files,
         lines=files.lines,
         skipped_lines=sum(files.skipped.values()),
         skipped_by_kind=files.skipped,
         unreadable=files.unreadable,
-        first=_moment(min(moments)) if moments else None,
-        last=_moment(max(moments)) if moments else None,
+        first=_moment(span[0]) if span else None,
+        last=_moment(span[1]) if span else None,
     )
 
 
@@ -175,7 +177,7 @@ def _provenance(
         stale=origin == "cache",
         reason="; ".join(reasons) or None,
         coverage=coverage,
-        total=tally.total((), prices.Prices({})),
+        total=tally.total({}, prices.Prices({})),
         rung={"clickhouse": 0, "cache": 1, "files": 2, "empty": 3}[origin],
         degraded=bool(look.tried),
         tried=tuple(look.tried),
@@ -184,13 +186,22 @@ def _provenance(
 
 
 def _answer(
-    query: UsageQuery, base: Reading, requests: list[Request], rates: prices.Prices, names: Mapping[str, str]
+    query: UsageQuery,
+    base: Reading,
+    groups: Groups,
+    requests: Sequence[Request],
+    rates: prices.Prices,
+    names: Mapping[str, str],
 ) -> Reading:
-    found = tally.chosen(requests, query, names)
+    if tally.needs_requests(query):
+        timeless = replace(query, since=None, until=None)
+        found = tally.chosen(fold(tally.within(requests, query)), timeless, names)
+    else:
+        found = tally.chosen(groups, query, names)
     notes = base.notes
-    if requests and not found:
-        notes = (*notes, f"none of the {len(requests)} requests known is of that time, model and project")
-    if query.by == "project" and any(request.project == UNKNOWN for request in found):
+    if groups and not found:
+        notes = (*notes, f"none of the {messages_of(groups)} requests known is of that time, model and project")
+    if query.by == "project" and any(key.project == UNKNOWN for key in found):
         notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
     return replace(
         base,

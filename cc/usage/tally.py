@@ -1,4 +1,4 @@
-"""Requests become totals and rows: pure. Imports model, prices, query, request.
+"""Groups become totals and rows: pure. Imports groups, model, prices, query, request.
 
 Keys: day 2026-11-24, week 2026-W48 (ISO), month 2026-11, in the query's time zone; model as its writer called it;
 project as its working directory; session id. What is not known has the key `unknown`.
@@ -10,116 +10,134 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from operator import attrgetter
 
+from cc.usage.groups import COST, MESSAGES, QUARTER_HOUR, TOKENS, Group, Groups
 from cc.usage.model import By, Row, Totals, UsageQuery
 from cc.usage.prices import Prices, canonical
 from cc.usage.query import begin_of, end_of
 from cc.usage.request import UNKNOWN, Request
 
-QUARTER_HOUR = 900_000
-"""In milliseconds: every zone's offset is a multiple of it, so all moments of one have the same day."""
+
+def needs_requests(query: UsageQuery) -> bool:
+    """Whether its span of time begins or ends within a quarter of an hour, so that groups can't tell what is in it."""
+    return any(edge is not None and edge % QUARTER_HOUR for edge in _span(query))
 
 
-def chosen(requests: Iterable[Request], query: UsageQuery, names: Mapping[str, str]) -> list[Request]:
-    """Those that the query asks for. A request without a time is in no span of time.
+def within(requests: Iterable[Request], query: UsageQuery) -> list[Request]:
+    """The requests of the query's span of time. One without a time is in no span."""
+    first, after = _span(query)
+    if first is None and after is None:
+        return list(requests)
+    return [
+        request
+        for request in requests
+        if request.at_ms is not None
+        and (first is None or request.at_ms >= first)
+        and (after is None or request.at_ms < after)
+    ]
+
+
+def _span(query: UsageQuery) -> tuple[int | None, int | None]:
+    return (
+        None if query.since is None else begin_of(query.since, query.tz),
+        None if query.until is None else end_of(query.until, query.tz),
+    )
+
+
+def chosen(groups: Mapping[Group, list[int]], query: UsageQuery, names: Mapping[str, str]) -> Groups:
+    """Those that the query asks for, whose span of time must be one of quarters (`needs_requests`).
 
     `model` is a model's name as written, its listed name or a shell pattern of either; `project` a working directory,
     its last part, the folder of the session files, or a pattern of one.
     """
-    found = requests
-    if query.since is not None or query.until is not None:
-        first = begin_of(query.since, query.tz) if query.since is not None else None
-        after = end_of(query.until, query.tz) if query.until is not None else None
-        found = [
-            request
-            for request in found
-            if request.at_ms is not None
-            and (first is None or request.at_ms >= first)
-            and (after is None or request.at_ms < after)
-        ]
+    found = dict(groups)
+    first, after = _span(query)
+    if first is not None or after is not None:
+        least = None if first is None else first // QUARTER_HOUR
+        most = None if after is None else after // QUARTER_HOUR
+        found = {
+            key: sums
+            for key, sums in found.items()
+            if key.quarter is not None
+            and (least is None or key.quarter >= least)
+            and (most is None or key.quarter < most)
+        }
     if query.model is not None:
         wanted = _matcher(query.model, lambda model: (model, canonical(model)))
-        found = [request for request in found if wanted(request.model)]
+        found = {key: sums for key, sums in found.items() if wanted(key.model)}
     if query.project is not None:
         wanted = _matcher(query.project, lambda folder: _called(folder, names))
-        found = [request for request in found if wanted(request.project)]
-    return list(found)
+        found = {key: sums for key, sums in found.items() if wanted(key.project)}
+    return found
 
 
 def grouped(
-    requests: Iterable[Request], by: By, prices: Prices, tz: tzinfo | None, names: Mapping[str, str]
+    groups: Mapping[Group, list[int]], by: By, prices: Prices, tz: tzinfo | None, names: Mapping[str, str]
 ) -> tuple[Row, ...]:
     """One row a key. Times ascend; all else is sorted by cost, then by tokens, the most first."""
     sums = _Sums(prices)
     key_of = _key(by, tz, names)
-    for request in requests:
-        sums.add(key_of(request), request)
+    for group, numbers in groups.items():
+        sums.add(key_of(group), group, numbers)
     rows = [Row(key, totals) for key, totals in sums.totals().items()]
     if by in ("day", "week", "month"):
         return tuple(sorted(rows, key=lambda row: (row.key == UNKNOWN, row.key)))
     return tuple(sorted(rows, key=lambda row: (-row.totals.cost_known_usd, -row.totals.tokens, row.key)))
 
 
-def total(requests: Iterable[Request], prices: Prices) -> Totals:
+def total(groups: Mapping[Group, list[int]], prices: Prices) -> Totals:
     """All of it in one."""
     sums = _Sums(prices)
-    for request in requests:
-        sums.add("", request)
+    for group, numbers in groups.items():
+        sums.add("", group, numbers)
     return sums.totals().get("", Totals())
 
 
 class _Sums:
-    """Tokens are summed per model first and priced once: cost is linear, and the requests are many."""
+    """Tokens are summed per model and way of billing first and priced once: cost is linear, and the groups are many."""
 
     def __init__(self, prices: Prices) -> None:
         self._prices = prices
-        self._sums: dict[tuple[str, str, bool, bool], list[int]] = {}
+        self._sums: dict[tuple[str, str, bool, bool, bool], list[int]] = {}
 
-    def add(self, key: str, request: Request) -> None:
-        cost = request.cost_pico
-        place = (key, request.model, request.fast, cost is not None)
+    def add(self, key: str, group: Group, numbers: list[int]) -> None:
+        place = (key, group.model, group.fast, group.long, group.priced)
         sums = self._sums.get(place)
         if sums is None:
-            sums = self._sums[place] = [0, 0, 0, 0, 0, 0, 0]
-        sums[0] += 1
-        sums[1] += request.input_tokens
-        sums[2] += request.output_tokens
-        sums[3] += request.cache_write_5m
-        sums[4] += request.cache_write_1h
-        sums[5] += request.cache_read
-        sums[6] += cost or 0
+            self._sums[place] = numbers[: COST + 1]
+            return
+        for at in range(COST + 1):
+            sums[at] += numbers[at]
 
     def totals(self) -> dict[str, Totals]:
         found: dict[str, Totals] = {}
-        for (key, model, fast, has_cost), sums in self._sums.items():
-            cost = sums[6] if has_cost else self._prices.cost_pico(model, tuple(sums[1:6]), fast=fast)
+        for (key, model, fast, is_long, priced), sums in self._sums.items():
+            tokens = tuple(sums[TOKENS])
+            cost = sums[COST] if priced else self._prices.cost_pico(model, tokens, fast=fast, long=is_long)
             unknown = () if cost is not None else (f"{model} (fast)" if fast else model,)
             known = Decimal(cost or 0).scaleb(-12)
+            given, output, for_5m, for_hour, read = tokens
             part = Totals(
-                sums[0], sums[1], sums[2], sums[3] + sums[4], sums[5], None if cost is None else known, unknown, known
+                sums[MESSAGES], given, output, for_5m + for_hour, read, None if cost is None else known, unknown, known
             )
             found[key] = found[key] + part if key in found else part
         return found
 
 
-def _key(by: By, tz: tzinfo | None, names: Mapping[str, str]) -> Callable[[Request], str]:
+def _key(by: By, tz: tzinfo | None, names: Mapping[str, str]) -> Callable[[Group], str]:
     if by == "model":
-        return attrgetter("model")
+        return lambda group: group.model
     if by == "session":
-        return attrgetter("session")
+        return lambda group: group.session
     if by == "project":
-        return lambda request: names.get(request.project, request.project)
-    known: dict[int, str] = {}
+        return lambda group: names.get(group.project, group.project)
+    known: dict[int | None, str] = {None: UNKNOWN}
     write = {"day": _day, "week": _week, "month": _month}[by]
 
-    def key(request: Request) -> str:
-        if request.at_ms is None:
-            return UNKNOWN
-        quarter = request.at_ms // QUARTER_HOUR
-        found = known.get(quarter)
+    def key(group: Group) -> str:
+        found = known.get(group.quarter)
         if found is None:
-            found = known[quarter] = write(quarter * QUARTER_HOUR // 1000, tz)
+            found = known[group.quarter] = write((group.quarter or 0) * QUARTER_HOUR // 1000, tz)
         return found
 
     return key

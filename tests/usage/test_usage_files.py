@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cc.usage import decode, prices, recover, tally, transcripts  # noqa: F401 - imported before rights are given up
+from cc.usage.groups import fold
 from tests.usage.rows import CLIENT_ROWS, RECORDED, row, session_file, write
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def totals(*roots: Path) -> Totals:
-    return tally.total(transcripts.read(roots).requests, prices.load())
+    return tally.total(fold(transcripts.read(roots).requests), prices.load())
 
 
 def tokens(found: Totals) -> tuple[int, ...]:

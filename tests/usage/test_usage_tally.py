@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from cc.errors import UsageError
 from cc.usage import prices, tally
+from cc.usage.groups import fold, merge, messages_of, span_of
 from cc.usage.model import GROUPINGS, Coverage, Reading, Totals, UsageQuery, rfc3339
 from cc.usage.query import begin_of, end_of, parse, parse_moment
 from cc.usage.request import UNKNOWN, Request
@@ -18,6 +20,7 @@ from cc.usage.request import UNKNOWN, Request
 PRICES = prices.load()
 BERLIN = ZoneInfo("Europe/Berlin")
 KATHMANDU = ZoneInfo("Asia/Kathmandu")  # a quarter of an hour beside the others
+NAMES = {"-srv-app": "/srv/app"}
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=timezone.utc)
 
 
@@ -33,7 +36,7 @@ def request(when: str | None = "2026-11-24T10:00:00+00:00", **more: Any) -> Requ
 
 
 def keys(by: Any, *requests: Request, tz: Any = timezone.utc, names: dict[str, str] | None = None) -> list[str]:
-    return [row.key for row in tally.grouped(requests, by, PRICES, tz, names or {})]
+    return [row.key for row in tally.grouped(fold(requests), by, PRICES, tz, names or {})]
 
 
 @pytest.mark.parametrize(
@@ -91,9 +94,9 @@ def test_rows_add_up_to_the_total_whatever_they_are_grouped_by() -> None:
         for cost in (None, 123_456_789)
         for fast in (False, True)
     ]
-    total = tally.total(requests, PRICES)
+    total = tally.total(fold(requests), PRICES)
     for by in GROUPINGS:
-        rows = tally.grouped(requests, by, PRICES, None, {})
+        rows = tally.grouped(fold(requests), by, PRICES, None, {})
         assert sum((row.totals for row in rows), Totals()) == total
     assert total.messages == len(requests)
     assert total.cost_unknown_models == (
@@ -105,14 +108,14 @@ def test_rows_add_up_to_the_total_whatever_they_are_grouped_by() -> None:
 
 
 def test_a_cost_that_is_unknown_in_part_is_null_and_what_is_known_stands_beside_it() -> None:
-    total = tally.total([request(), request(model="claude-unheard-of")], PRICES).as_dict()
+    total = tally.total(fold([request(), request(model="claude-unheard-of")]), PRICES).as_dict()
     assert total["cost_usd"] is None
     assert total["cost_unknown_models"] == ["claude-unheard-of"]
     assert total["cost_known_usd"] == (10 * 4 + 5 * 20) / 1e6
 
 
 def test_no_tokens_cost_nothing_whatever_the_model() -> None:
-    total = tally.total([request(model="claude-unheard-of", input_tokens=0, output_tokens=0)], PRICES)
+    total = tally.total(fold([request(model="claude-unheard-of", input_tokens=0, output_tokens=0)]), PRICES)
     assert (total.cost_usd, total.cost_unknown_models) == (0, ())
 
 
@@ -146,8 +149,37 @@ def test_filters(query: dict[str, Any], found: list[int]) -> None:
         request(model="claude-haiku-4-5-20251001"),
         request(None, model="claude-sonnet-4-5[1m]", project=UNKNOWN),
     ]
-    chosen = tally.chosen(requests, UsageQuery(tz=timezone.utc, **query), {"-srv-app": "/srv/app"})
-    assert [requests.index(one) for one in chosen] == found
+    asked = UsageQuery(tz=timezone.utc, **query)
+    exactly = tally.within(requests, asked)
+    timeless = replace(asked, since=None, until=None)
+    of_time = [fold([one]) for one in requests if tally.chosen(fold(exactly), timeless, NAMES).keys() & fold([one])]
+    assert of_time == [fold([requests[place]]) for place in found]
+    if not tally.needs_requests(asked):
+        chosen = tally.chosen(fold(requests), asked, NAMES)
+        assert chosen == fold(requests[place] for place in found)
+
+
+def test_a_span_that_ends_within_a_quarter_of_an_hour_needs_the_requests_themselves() -> None:
+    assert not tally.needs_requests(UsageQuery(since=date(2026, 11, 24), until=date(2026, 11, 24), tz=BERLIN))
+    assert not tally.needs_requests(UsageQuery(since=datetime(2026, 11, 24, 10, 15, tzinfo=KATHMANDU)))
+    assert tally.needs_requests(UsageQuery(since=datetime(2026, 11, 24, 10, 16, tzinfo=timezone.utc)))
+    assert tally.needs_requests(UsageQuery(until=datetime(2026, 11, 24, 10, 15, tzinfo=timezone.utc)))  # inclusive
+
+
+def test_groups_add_up_and_keep_the_first_and_the_last_moment() -> None:
+    requests = [
+        request("2026-11-24T10:14:59.999+00:00"), request("2026-11-24T10:00:00+00:00"), request(None),
+        request("2026-11-24T10:15:00+00:00"), request("2026-11-24T10:07:00+00:00", input_tokens=199_990, cache_read=10),
+        request("2026-11-24T10:07:00+00:00", input_tokens=199_990, cache_read=11),
+    ]  # fmt: skip
+    whole = fold(requests)
+    parts = fold(requests[:2])
+    merge(parts, fold(requests[2:]))
+    assert parts == whole
+    assert messages_of(whole) == len(requests)
+    assert span_of(whole) == (at("2026-11-24T10:00:00+00:00"), at("2026-11-24T10:15:00+00:00"))
+    assert [key.long for key in whole] == [False, False, False, True]
+    assert span_of(fold([request(None)])) is None
 
 
 @pytest.mark.parametrize(

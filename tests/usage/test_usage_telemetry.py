@@ -9,6 +9,7 @@ import pytest
 
 from cc.usage import clickhouse, prices, tally
 from cc.usage.decode import decode_answer
+from cc.usage.groups import fold
 from cc.usage.telemetry import COLUMNS, requests_of
 from tests.usage.rows import CLIENT_EVENTS, RECORDED, SESSION, answer, event
 
@@ -27,12 +28,12 @@ def test_the_clients_own_events_add_up_to_what_it_said_to_the_micro_dollar() -> 
     rows = events_of_the_client()
     assert [row[:-1] for row in rows] == [list(row[:-1]) for row in CLIENT_EVENTS]
     requests, unusable = requests_of(rows)
-    total = tally.total(requests, prices.load())
+    total = tally.total(fold(requests), prices.load())
     assert unusable == 0
     assert (total.messages, total.input_tokens, total.output_tokens) == (2, 203, 83)
     assert (total.cache_creation_tokens, total.cache_read_tokens) == (400, 6000)
     assert total.as_dict()["cost_usd"] == 0.005972
-    by_price = tally.total([request._replace(cost_pico=None) for request in requests], prices.load())
+    by_price = tally.total(fold(request._replace(cost_pico=None) for request in requests), prices.load())
     assert by_price.as_dict()["cost_usd"] == 0.005972
 
 
