@@ -1,4 +1,4 @@
-"""Rows as their writers make them, decoded: the one module that imports msgspec. Imports request only.
+"""Rows as their writers make them, decoded by msgspec, which `packed` imports too. Imports request only.
 
 Only the wanted fields are decoded: 1.3 us a row, where the standard library needs 8.4 for all of it. What this refuses
 goes to `recover`, which is slow and forgiving.
@@ -50,11 +50,20 @@ class Row(msgspec.Struct, gc=False):
     costUSD: float | None = None  # noqa: N815
 
 
+class CostState(msgspec.Struct, gc=False):
+    """What a client says that its session has cost so far, in USD."""
+
+    sessionId: str | None = None  # noqa: N815
+    totalCostUSD: float | None = None  # noqa: N815
+    hasUnknownModelCost: bool | None = None  # noqa: N815
+
+
 class _Answer(msgspec.Struct):
     data: list[list[str]]
     rows: int
 
 
+_cost_state = msgspec.json.Decoder(CostState).decode
 _row = msgspec.json.Decoder(Row).decode
 _answer = msgspec.json.Decoder(_Answer).decode
 
@@ -67,6 +76,14 @@ def decode_row(line: bytes) -> Row | None:
     """The row of this line, or None if it must be looked at more closely."""
     try:
         return _row(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def decode_cost_state(line: bytes) -> CostState | None:
+    """None for a line that is no such statement after all."""
+    try:
+        return _cost_state(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

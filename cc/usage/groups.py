@@ -70,13 +70,14 @@ def fold(requests: Iterable[Request]) -> Groups:
     return found
 
 
-def merge(into: Groups, other: Mapping[Group, list[int]]) -> None:
-    """Add the other groups to `into`, whose numbers become its own."""
-    for key, sums in other.items():
+def merge(into: Groups, other: Iterable[tuple[Group, list[int]]]) -> None:
+    """Add these groups to `into`. The numbers given stay as they are."""
+    for key, sums in other:
         mine = into.get(key)
         if mine is None:
-            into[key] = list(sums)
+            into[key] = sums
             continue
+        mine = into[key] = list(mine)
         for place in range(FIRST):
             mine[place] += sums[place]
         mine[FIRST] = min(mine[FIRST], sums[FIRST])

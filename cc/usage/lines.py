@@ -19,27 +19,36 @@ CHUNK = 4 << 20
 LONGEST = 32 << 20
 """Bytes. A longer line is skipped and counted: the row of an answer is far below 1 MB, and memory is bounded."""
 
+COST_STATE = b'{"type":"cost-state"'
+"""How the line begins in which a client states what its session has cost. It counts nothing; ours is checked by it."""
+
 BLANK = b" \t\r\x00"
 BOM = b"\xef\xbb\xbf"
 OPEN, CLOSE = b"{}"
 
 
 class LineCount:
-    """How many lines were seen, and how many could not be used, by kind. One for a whole reading."""
+    """How many lines were seen, and how many could not be used, by kind.
+
+    `end` is how many bytes the lines that have an end take. `tail` counts the last line apart if it has none: it may be
+    half written, and be read again when the rest has come.
+    """
 
     def __init__(self) -> None:
         self.lines = 0
         self.skipped: Counter[str] = Counter()
+        self.end = 0
+        self.tail: LineCount | None = None
 
 
 def candidates(descriptor: int, size: int, count: LineCount) -> Iterator[bytes]:
-    """The lines of the first `size` bytes that may count. Raises OSError as `read` does.
+    """The lines of the next `size` bytes that may count. Raises OSError as `read` does.
 
     What is appended while it is read belongs to the next reading: a file that grows for ever has an end here.
     """
     held: list[bytes] = []  # pieces of a line whose end has not been read yet
     held_size = 0
-    dropping = False  # in a line that is too long
+    dropping, dropped = False, 0  # in a line that is too long, and how much of it was let go
     left = size
     while left > 0 and (data := os.read(descriptor, min(left, CHUNK))):
         left -= len(data)
@@ -47,24 +56,28 @@ def candidates(descriptor: int, size: int, count: LineCount) -> Iterator[bytes]:
         if not end:
             dropping = dropping or held_size + len(data) > LONGEST
             if dropping:
+                dropped += held_size + len(data)
                 held, held_size = [], 0
             else:
                 held.append(data)
                 held_size += len(data)
             continue
+        count.end += held_size + dropped + end
         whole, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         if dropping:
             whole = whole[whole.find(b"\n") + 1 :]
             count.lines += 1
             count.skipped["too_long"] += 1
-            dropping = False
+            dropping, dropped = False, 0
         yield from _look(b"".join((*held, whole)) if held else whole, count)
         held, held_size = ([rest], len(rest)) if rest else ([], 0)
     if dropping:
-        count.lines += 1
-        count.skipped["too_long"] += 1
+        count.tail = LineCount()
+        count.tail.lines += 1
+        count.tail.skipped["too_long"] += 1
     elif held:
-        yield from _look(b"".join(held), count)
+        count.tail = LineCount()
+        yield from _look(b"".join(held), count.tail)
 
 
 def _look(data: bytes, count: LineCount) -> Iterator[bytes]:
@@ -85,6 +98,8 @@ def _look(data: bytes, count: LineCount) -> Iterator[bytes]:
             hit = find(NEEDLE, end)
         elif not whole:
             _count_odd(data[start:end], count)
+        elif data.startswith(COST_STATE, start):
+            yield data[start:end]
         start = end + 1
 
 

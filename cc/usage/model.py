@@ -78,13 +78,15 @@ class Coverage:
     """What the sources hold, before any filter: `first` and `last` are the times of the first and last
     request, RFC 3339.
 
-    `lines` are those of the session files, blank ones not counted. `skipped_lines` could not be used, in whole or in
+    `deleted_files` are no longer there and counted as they last were. `lines` are those of the session files that are,
+    blank ones not counted. `skipped_lines` could not be used, in whole or in
     part, by kind: cut, not_json, not_an_object, nul_bytes, too_long, nested_too_deep, bad_counts. `unreadable` are the
     files and directories that could not be read, each with why. A request is in `only_files`, `only_telemetry` or
     `in_both`; `output_tokens_added` is by how much the files under-reported the ones in both.
     """
 
     files: int = 0
+    deleted_files: int = 0
     lines: int = 0
     skipped_lines: int = 0
     skipped_by_kind: Mapping[str, int] = field(default_factory=dict)
@@ -99,6 +101,7 @@ class Coverage:
     def as_dict(self) -> dict[str, Any]:
         return {
             "files": self.files,
+            "deleted_files": self.deleted_files,
             "lines": self.lines,
             "skipped_lines": self.skipped_lines,
             "skipped_by_kind": dict(self.skipped_by_kind),

@@ -19,23 +19,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cc.clock import wall_time
 from cc.errors import Failure
-from cc.usage import cache, prices, tally, telemetry, transcripts
+from cc.usage import cache, prices, tally, telemetry
 from cc.usage.clickhouse import ClickHouse
-from cc.usage.groups import Groups, fold, messages_of, span_of
+from cc.usage.groups import fold, messages_of, span_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, rfc3339
 from cc.usage.request import UNKNOWN, Request
-from cc.usage.unite import unite
+from cc.usage.unite import United, unite
+
+if TYPE_CHECKING:
+    from cc.usage.transcripts import Transcripts
+
+Progress = Callable[[int, int], None]
+"""Told while session files are read: bytes read, bytes to be read."""
+
+
+def no_progress(done: int, whole: int) -> None:
+    """Nobody waits."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where to look. `roots` as `transcripts.roots` gives them; `now` is seconds since 1970.
+    """Where to look. `roots` as `places.roots` gives them; `now` is seconds since 1970.
 
     `no_clickhouse` is why there is no store, in words for the user, where `clickhouse` is None. `prices` is the user's
-    own list of prices.
+    own list of prices. `index_dir` is where is kept what was read of the session files.
     """
 
     roots: tuple[Path, ...]
@@ -44,6 +55,7 @@ class Sources:
     now: Callable[[], float] = wall_time
     no_clickhouse: str = "ClickHouse is not configured"
     prices: Path | None = None
+    index_dir: Path | None = None
 
 
 @dataclass
@@ -59,35 +71,47 @@ class _Look:
     answered_empty: bool = False
 
 
-def read_usage(query: UsageQuery, sources: Sources) -> Reading:
+def read_usage(query: UsageQuery, sources: Sources, progress: Progress = no_progress) -> Reading:
     """The answer to one question. Raises ConfigError for bad prices, Failure for a forced source that fails."""
-    return read_usages((query,), sources)[0]
+    return read_usages((query,), sources, progress)[0]
 
 
-def read_usages(queries: Sequence[UsageQuery], sources: Sources) -> tuple[Reading, ...]:
+def read_usages(
+    queries: Sequence[UsageQuery], sources: Sources, progress: Progress = no_progress
+) -> tuple[Reading, ...]:
     """The answers to several questions of one look at the sources, which is what takes the time.
 
     All must name the same source; the first one's counts.
     """
+    from cc.usage import transcripts  # msgspec and SQLite with it, no sooner than something is read
+
     rates = prices.load(sources.prices)
     source: SourceName = queries[0].source
     look = _look(source, sources)
-    files = transcripts.read(sources.roots) if source in ("auto", "files") else NO_FILES
-    united = unite(files.requests, look.events)
-    groups = fold(united.requests)
-    coverage = _coverage(files, groups)
-    coverage = replace(
-        coverage,
-        only_files=united.only_files,
-        only_telemetry=united.only_telemetry,
-        in_both=united.in_both,
-        output_tokens_added=united.output_tokens_added,
+    files = (
+        transcripts.read(sources.roots, sources.index_dir, progress)
+        if source in ("auto", "files")
+        else transcripts.Transcripts()
     )
-    base = _provenance(source, sources, look, files, coverage)
-    return tuple(_answer(query, base, groups, united.requests, rates, files.project_names) for query in queries)
+    look.notes += files.notes
+    if files.deleted:
+        look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
+    known = _Known(files, look.events)
+    base = _provenance(source, sources, look, files, _coverage(files, known))
+    return tuple(_answer(query, base, known, rates, files.project_names) for query in queries)
 
 
-NO_FILES = transcripts.Transcripts([], {}, 0, 0, {}, ())
+class _Known:
+    """All requests: as groups, which most questions need alone, and one by one if telemetry is to be matched."""
+
+    def __init__(self, files: Transcripts, events: Sequence[Request]) -> None:
+        self._files = files
+        self.united = unite(files.requests, events) if events else None
+        self.groups = files.groups if self.united is None else fold(self.united.requests)
+
+    @property
+    def requests(self) -> Sequence[Request]:
+        return self._files.requests if self.united is None else self.united.requests
 
 
 def _look(source: SourceName, sources: Sources) -> _Look:
@@ -144,28 +168,32 @@ def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
         look.notes.append(f"{unusable} telemetry events could not be used: their counts are damaged")
 
 
-def _coverage(files: transcripts.Transcripts, groups: Groups) -> Coverage:
-    span = span_of(groups)
+def _coverage(files: Transcripts, known: _Known) -> Coverage:
+    span = span_of(known.groups)
+    united = known.united or United([], messages_of(files.groups), 0, 0, 0)
     return Coverage(
         files=files.files,
+        deleted_files=files.deleted,
         lines=files.lines,
         skipped_lines=sum(files.skipped.values()),
         skipped_by_kind=files.skipped,
         unreadable=files.unreadable,
         first=_moment(span[0]) if span else None,
         last=_moment(span[1]) if span else None,
+        only_files=united.only_files,
+        only_telemetry=united.only_telemetry,
+        in_both=united.in_both,
+        output_tokens_added=united.output_tokens_added,
     )
 
 
-def _provenance(
-    source: SourceName, sources: Sources, look: _Look, files: transcripts.Transcripts, coverage: Coverage
-) -> Reading:
+def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transcripts, coverage: Coverage) -> Reading:
     """A reading without numbers: where they come from, how old they are, and why from no better source."""
     reasons = [attempt.reason for attempt in look.tried]
     if look.answered_empty:
         reasons.append("ClickHouse answered and holds no requests")
     origin: Origin = look.events_from
-    if origin == "empty" and files.requests:
+    if origin == "empty" and files.groups:
         origin = "files"
     if origin == "cache":
         reasons.append(f"telemetry is what ClickHouse last answered, {_age(look.now - look.as_of)} ago")
@@ -188,19 +216,18 @@ def _provenance(
 def _answer(
     query: UsageQuery,
     base: Reading,
-    groups: Groups,
-    requests: Sequence[Request],
+    known: _Known,
     rates: prices.Prices,
     names: Mapping[str, str],
 ) -> Reading:
     if tally.needs_requests(query):
         timeless = replace(query, since=None, until=None)
-        found = tally.chosen(fold(tally.within(requests, query)), timeless, names)
+        found = tally.chosen(fold(tally.within(known.requests, query)), timeless, names)
     else:
-        found = tally.chosen(groups, query, names)
+        found = tally.chosen(known.groups, query, names)
     notes = base.notes
-    if groups and not found:
-        notes = (*notes, f"none of the {messages_of(groups)} requests known is of that time, model and project")
+    if known.groups and not found:
+        notes = (*notes, f"none of the {messages_of(known.groups)} requests known is of that time, model and project")
     if query.by == "project" and any(key.project == UNKNOWN for key in found):
         notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
     return replace(
@@ -212,7 +239,7 @@ def _answer(
     )
 
 
-def _why_no_files(roots: Sequence[Path], files: transcripts.Transcripts) -> str:
+def _why_no_files(roots: Sequence[Path], files: Transcripts) -> str:
     where = ", ".join(str(root) for root in roots) or "any known place (HOME is not set)"
     if files.files:
         return f"the {files.files} session files under {where} hold no usage"

@@ -10,7 +10,7 @@ from cc.resources.breakers import Breakers
 from cc.resources.secret_file import read_secret
 from cc.resources.state import StateDir
 from cc.settings import Settings
-from cc.usage import transcripts
+from cc.usage import places
 from cc.usage.clickhouse import ClickHouse, without_password
 from cc.usage.reader import Sources
 
@@ -28,7 +28,7 @@ def sources(
     shared = breakers or Breakers(state.path)
     given = {"CLAUDE_CONFIG_DIR": settings.claude_config_dir} if settings.claude_config_dir else {}
     return Sources(
-        roots=transcripts.roots({**environ, **given}),
+        roots=places.roots({**environ, **given}),
         clickhouse=ClickHouse(
             store_urls(settings),
             settings.clickhouse_user,
@@ -36,6 +36,7 @@ def sources(
             guard=lambda: shared.guarding(_breaker_name(settings), typed=typed),
         ),
         cache_dir=Path(state.cache),
+        index_dir=Path(state.cache),
         prices=_own_prices(settings),
     )
 

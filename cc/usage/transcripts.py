@@ -1,137 +1,109 @@
-"""Claude Code's session files (LADDERS.md, L7 rung 2): where they lie, and what they tell.
+"""Claude Code's session files (LADDERS.md, L7 rung 2): what all of them tell, and only what is new is read.
 
-    <root>/projects/<slug>/<session>.jsonl                        a session
-    <root>/projects/<slug>/<session>/subagents/agent-<id>.jsonl   its sub-agents
+    places     which there are ─┐
+    index      what is known    ├─> what is new ─> workers ─> one_file, on all cores ─> settle ─> groups
+                               ─┘                                                         └─> index
 
-Whatever cannot be read is named and left out, and its neighbours are counted: a directory without rights, a FIFO or a
-device (opening one could wait for ever), a file that vanished since it was listed, a loop of symbolic links.
-Imports lines, decode, recover, ledger, request.
+A file that has grown is read on from where it was left; one that was cut, rewritten or replaced is read again; one that
+was deleted (the client does that after 30 days) stays counted, and is told. Whatever cannot be read is named and left
+out, and its neighbours are counted. Imports places, index, workers, one_file, settle.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import pwd
-import re
-import stat
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cc.usage.groups import Groups
+from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.ledger import Ledger
-from cc.usage.lines import LineCount, candidates
-from cc.usage.request import UNKNOWN, Request
+from cc.usage.one_file import FileReader, mark_of
+from cc.usage.packed import (
+    DamagedError,
+    Delivery,
+    Known,
+    ids_of,
+    pack,
+    unpack_deliveries,
+    unpack_ids,
+    unpack_known,
+    unpack_rows,
+)
+from cc.usage.places import Listed, opened, session_files, shown, why
+from cc.usage.request import Request
+from cc.usage.settle import Pool, settle, standing_twice, united
+from cc.usage.workers import MOST_BATCHES, processors, share
 
-SUFFIX = ".jsonl"
-FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+BATCH_BYTES = 4 << 20
+WORTH_SHARING = 2 * BATCH_BYTES
+
+Progress = Callable[[int, int], None]
+"""Bytes read, bytes to be read."""
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a client says that its session has cost, in pico-dollars; `in_part`: it did not know all prices."""
+
+    session: str
+    cost_pico: int
+    in_part: bool
+
+
+@dataclass
 class Transcripts:
-    """What all session files tell. `project_names` is the readable name of each folder (`Request.project`)."""
+    """What all session files tell. `project_names` is the readable name of each folder (`Request.project`).
 
-    requests: list[Request]
-    project_names: Mapping[str, str]
-    files: int
-    lines: int
-    skipped: Mapping[str, int]
-    unreadable: tuple[tuple[str, str], ...]
-
-
-def roots(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Where session files may lie, whether it exists or not.
-
-    `CLAUDE_CONFIG_DIR` (several, separated by commas; each may itself be a `projects` folder) replaces the defaults,
-    which are claude's folders under `XDG_CONFIG_HOME` or ~/.config, and ~/.claude. Without HOME the user database
-    is asked.
+    `files` are there now, `deleted` are known from before only. `notes` are sentences about the index.
     """
-    home = environ.get("HOME") or _home_of_user()
-    given = [part.strip() for part in environ.get("CLAUDE_CONFIG_DIR", "").split(",")]
-    named = [os.path.abspath(_expanded(part, home)) for part in given if part]
-    if not named:
-        config = environ.get("XDG_CONFIG_HOME", "")
-        if not os.path.isabs(config):  # a relative one is to be ignored, as its specification says
-            config = os.path.join(home, ".config") if home else ""
-        folders = [os.path.join(config, "claude") if config else "", os.path.join(home, ".claude") if home else ""]
-        named = [os.path.join(folder, "projects") for folder in folders if folder]
-    return tuple(Path(path) for path in dict.fromkeys(named))
+
+    groups: Groups = field(default_factory=dict)
+    project_names: Mapping[str, str] = field(default_factory=dict)
+    files: int = 0
+    deleted: int = 0
+    lines: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[tuple[str, str], ...] = ()
+    said: tuple[Said, ...] = ()
+    notes: tuple[str, ...] = ()
+    _rows: Callable[[], Iterable[bytes]] = field(default=lambda: ())
+    _requests: list[Request] | None = field(default=None)
+
+    @property
+    def requests(self) -> list[Request]:
+        """Every message. Groups are enough for most questions, and are there at once."""
+        if self._requests is None:
+            ledger = Ledger()
+            with _no_collection():
+                for data in self._rows():
+                    for request, own in unpack_rows(data):
+                        ledger.add(request, own)
+                self._requests = ledger.settle()
+        return self._requests
 
 
-def read(places: tuple[Path, ...]) -> Transcripts:
-    """Read every session file under these roots, in path order, each message counted once.
+def read(
+    places: tuple[Path, ...], index_directory: Path | None = None, progress: Progress = lambda done, whole: None
+) -> Transcripts:
+    """Read what is new in the session files under these roots, each message counted once.
 
-    Raises nothing that is a file's fault: that is in `skipped` and `unreadable`.
+    Without an `index_directory` that is everything. Raises nothing that is a file's or the index's fault: that is in
+    `skipped`, `unreadable` and `notes`.
     """
-    reader = _Reader()
-    unreadable: list[tuple[str, str]] = []
-    seen: set[tuple[int, int]] = set()  # the same file by two paths is one file
-    files = 0
+    index = None if index_directory is None else Index(index_directory, places)
+    kept = Contents() if index is None else index.read()
     with _no_collection():
-        for folder, session, path in _session_files(places, unreadable):
-            descriptor = None
-            try:
-                descriptor, size = _opened(path, seen)
-                if descriptor is not None:
-                    files += 1
-                    reader.read(descriptor, size, folder, session)
-            except OSError as error:  # when it was opened, or in the middle of it: a disk, a network mount
-                unreadable.append((path, _why(error)))
-            finally:
-                if descriptor is not None:
-                    os.close(descriptor)
-        requests = reader.ledger.settle()
-    count = reader.count
-    skipped = dict(sorted(count.skipped.items()))
-    named = tuple((_shown(path), why) for path, why in unreadable)
-    return Transcripts(requests, reader.names.found, files, count.lines, skipped, named)
-
-
-class _Reader:
-    """Puts the requests of files into one ledger. Its hot loop is `read`; what is odd goes through `_recover`."""
-
-    def __init__(self) -> None:
-        self.count, self.ledger, self.names = LineCount(), Ledger(), _ProjectNames()
-
-    def read(self, descriptor: int, size: int, folder: str, session: str) -> None:
-        """Read one file. Raises OSError as `read` does."""
-        from cc.usage.decode import BadCountsError, decode_row, request_of
-
-        add, nameless = self.ledger.add, True
-        for line in candidates(descriptor, size, self.count):
-            row = decode_row(line)
-            if row is None:
-                self._recover(line, folder, session)
-                continue
-            try:
-                request = request_of(row, session, folder)
-            except BadCountsError:
-                self.count.skipped["bad_counts"] += 1
-                continue
-            if request is not None:
-                add(request, row.uuid)
-                if nameless and row.cwd:
-                    nameless = False
-                    self.names.see(folder, row.cwd)
-
-    def _recover(self, line: bytes, folder: str, session: str) -> None:
-        from cc.usage.decode import BadCountsError, request_of
-        from cc.usage.recover import recover
-
-        rows, lost = recover(line)
-        for row in rows:
-            try:
-                request = request_of(row, session, folder)
-            except BadCountsError:
-                lost = "bad_counts"
-                continue
-            if request is not None:
-                self.ledger.add(request, row.uuid)
-                if row.cwd:
-                    self.names.see(folder, row.cwd)
-        if lost is not None:
-            self.count.skipped[lost] += 1
+        try:
+            return _Reading(places, index, kept).read(progress)
+        except DamagedError as error:  # a part of the index that is read only where something has changed
+            if index is not None:
+                index.give_up(error)
+            return _Reading(places, index, Contents()).read(progress)
 
 
 @contextmanager
@@ -146,107 +118,210 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _session_files(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """(folder, session, path) of every session file, in path order."""
-    seen: set[tuple[int, int]] = set()  # a directory that is reached again, by a link or by a root inside a root
-    for place in places:
-        base = _projects_of(place)
-        found: list[str] = []
-        waiting = [base]
-        while waiting:
-            found.extend(_listed(waiting, seen, unreadable, base))
-        for path in sorted(found):
-            parts = os.path.relpath(path, base).split(os.sep)
-            session = parts[parts.index("subagents") - 1] if "subagents" in parts[1:] else parts[-1][: -len(SUFFIX)]
-            yield (_shown(parts[0]) if len(parts) > 1 else UNKNOWN), _shown(session), path
+class _Reading:
+    """One reading of all session files."""
 
+    def __init__(self, places: tuple[Path, ...], index: Index | None, kept: Contents) -> None:
+        self._index = index
+        self._unreadable: list[tuple[str, str]] = []
+        self._listed = session_files(places, self._unreadable)
+        self._kept = kept
+        self._entries = self._kept.entries
+        self._new: dict[bytes, Entry] = {}
 
-def _listed(
-    waiting: list[str], seen: set[tuple[int, int]], unreadable: list[tuple[str, str]], base: str
-) -> Iterator[str]:
-    """Take one directory off the list: its session files; its directories go onto the list."""
-    directory = waiting.pop()
-    try:
-        status = os.stat(directory)
-        if (status.st_dev, status.st_ino) in seen:
+    def read(self, progress: Progress) -> Transcripts:
+        """All of it."""
+        there = {os.fsencode(listed.path): listed for listed in self._listed}
+        todo = [listed for path, listed in there.items() if not self._is_known(path, listed)]
+        dropped = self._moved(there, todo)
+        replaced = {path: entry for path in map(os.fsencode, (each.path for each in todo))
+                    if (entry := self._entries.get(path)) is not None}  # fmt: skip
+        for listed, delivery in self._deliveries(todo, progress):
+            self._take(listed, delivery)
+        entries = [entry for _, entry in sorted({**self._entries, **self._new}.items())]
+        pool = self._settle(entries, replaced, dropped)
+        return self._told(entries, pool, there)
+
+    def _is_known(self, path: bytes, listed: Listed) -> bool:
+        entry = self._entries.get(path)
+        return entry is not None and entry.mark == listed.mark
+
+    def _moved(self, there: Mapping[bytes, Listed], todo: Sequence[Listed]) -> list[Entry]:
+        """The known files that now have another name: it is the new one that counts."""
+        new = {listed.mark[:2] for listed in todo}
+        moved = [entry for path, entry in self._entries.items() if path not in there and entry.mark[:2] in new]
+        for entry in moved:
+            del self._entries[entry.path]
+        return moved
+
+    def _deliveries(self, todo: Sequence[Listed], progress: Progress) -> Iterator[tuple[Listed, Delivery]]:
+        """What came of reading each of these, in any order."""
+        whole = sum(listed.mark[2] for listed in todo)
+        batches = list(_batches(todo, max(BATCH_BYTES, whole // (MOST_BATCHES // 2))))
+        rows = self._known_rows(todo)
+
+        def work(number: int) -> bytes:
+            return pack([self._read_one(place, todo[place], rows) for place in batches[number]])
+
+        processes = processors() if whole > WORTH_SHARING else 1
+        done = 0
+        for number, data in share(len(batches), work, processes):
+            for delivery in unpack_deliveries(data):
+                yield todo[delivery.number], delivery
+            done += sum(todo[place].mark[2] for place in batches[number])
+            progress(done, whole)
+
+    def _known_rows(self, todo: Sequence[Listed]) -> dict[bytes, bytes]:
+        """The rows of files that may have grown: read before anything is forked."""
+        if self._index is None:
+            return {}
+        known = [entry for listed in todo if (entry := self._entries.get(os.fsencode(listed.path))) is not None]
+        found = self._index.rows([entry.id for entry in known if entry.id is not None])
+        return {entry.path: found[entry.id] for entry in known if entry.id in found}
+
+    def _read_one(self, number: int, listed: Listed, rows: Mapping[bytes, bytes]) -> Delivery:
+        descriptor = None
+        try:
+            descriptor, mark = opened(listed)
+            known, kept = self._left_at(listed, descriptor, mark, rows)
+            found = FileReader(known, kept).read(descriptor, mark[2])
+        except OSError as error:  # when it was opened, or in the middle of it: a disk, a network mount
+            return Delivery(number, None, why=why(error))
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+        known.groups = []
+        return Delivery(number, known, mark, pack(found), ids_of(found).tobytes())
+
+    def _left_at(
+        self, listed: Listed, descriptor: int, mark: Mark, rows: Mapping[bytes, bytes]
+    ) -> tuple[Known, list[tuple[Request, str | None]]]:
+        """Where to go on, if the file is the known one and has only grown; else its beginning."""
+        path = os.fsencode(listed.path)
+        entry, packed = self._entries.get(path), rows.get(path)
+        anew = Known(listed.folder, listed.session)
+        if entry is None or packed is None or entry.known.tail_counts:
+            return anew, []
+        same = entry.mark[:2] == mark[:2] and mark[2] >= max(entry.mark[2], entry.known.end)
+        if not same or mark_of(descriptor, entry.known.end) != entry.known.mark:
+            return anew, []
+        return unpack_known(pack(entry.known)), unpack_rows(packed)
+
+    def _take(self, listed: Listed, delivery: Delivery) -> None:
+        path = os.fsencode(listed.path)
+        if delivery.known is None:
+            self._unreadable.append((listed.path, delivery.why))
             return
-        seen.add((status.st_dev, status.st_ino))
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if _is_directory(entry):
-                    waiting.append(entry.path)
-                elif entry.name.endswith(SUFFIX):
-                    yield entry.path
-    except (FileNotFoundError, NotADirectoryError):
-        if directory != base:  # a root that is not there is no fault
-            unreadable.append((directory, "vanished while it was read"))
-    except OSError as error:
-        unreadable.append((directory, _why(error)))
+        before = self._entries.get(path)
+        number = None if before is None else before.id
+        self._new[path] = Entry(
+            path, delivery.mark, delivery.known, number, delivery.rows, unpack_ids(delivery.ids)
+        )  # fmt: skip
 
-
-def _is_directory(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a loop of links: no directory, and if it is called like a session file it is named there
-        return False
-
-
-def _opened(path: str, seen: set[tuple[int, int]]) -> tuple[int | None, int]:
-    """A descriptor and the size now; None for a file that was read already. Raises OSError."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(0, "not a regular file")
-    descriptor = os.open(path, FLAGS)  # should it have become a FIFO meanwhile, this doesn't wait
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and (identity := (status.st_dev, status.st_ino)) not in seen:
-        seen.add(identity)
-        return descriptor, status.st_size
-    os.close(descriptor)
-    return None, 0
-
-
-class _ProjectNames:
-    """A folder's name is a working directory with every odd character made a dash: the directory itself reads better.
-
-    The first directory whose dashed form is the folder's name is the project's; else the first that its rows name.
-    """
-
-    def __init__(self) -> None:
-        self.found: dict[str, str] = {}
-        self._sure: set[str] = set()
-
-    def see(self, folder: str, cwd: str) -> None:
-        if folder in self._sure or folder == UNKNOWN:
-            return
-        if re.sub(r"[^A-Za-z0-9]", "-", cwd) == folder:
-            self._sure.add(folder)
-            self.found[folder] = cwd
+    def _settle(self, entries: Sequence[Entry], replaced: Mapping[bytes, Entry], dropped: Sequence[Entry]) -> Pool:
+        """Who counts what, and into the index with it."""
+        pool = unpack_known(self._kept.pool).groups if self._kept.pool else []
+        if not (self._new or dropped):
+            return pool
+        ids = self._index.ids() if self._index is not None and self._entries else {}
+        for entry in entries:
+            if entry.ids is None:
+                entry.ids = ids.get(entry.id or 0, array("I"))
+        contested = set(self._kept.contested)
+        changed = list(self._new.values())
+        gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
+        if self._only_new(entries, contested, gone, ids):
+            settle(entries=changed, stale=changed, contested=set(), rows_of=self._rows)
         else:
-            self.found.setdefault(folder, cwd)
+            twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
+            other = twice ^ contested
+            changed += [
+                entry
+                for entry in entries
+                if entry.path not in self._new and entry.ids is not None and not other.isdisjoint(entry.ids)
+            ]
+            contested = twice
+            pool = settle(entries, changed, contested, self._rows)
+        if self._index is not None:
+            numbers = [entry.id for entry in dropped if entry.id is not None]
+            packed = pack(Known("", "", groups=pool))
+            self._index.write(changed, numbers, array("I", sorted(contested)), packed)
+        return pool
+
+    def _only_new(
+        self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]], ids: Mapping[int, array[int]]
+    ) -> bool:
+        """Whether all that changed are ids that stand nowhere else: the files they are in then settle it alone."""
+        if len(self._new) > 64 or not self._entries:
+            return False
+        if any(not contested.isdisjoint(each) for each in gone):
+            return False
+        added: set[int] = set()
+        for entry in self._new.values():
+            own = entry.ids or array("I")
+            mine = set(own)
+            if len(mine) != len(own) or not added.isdisjoint(mine) or not contested.isdisjoint(mine):
+                return False
+            added |= mine
+        return all(entry.path in self._new or entry.ids is None or added.isdisjoint(entry.ids) for entry in entries)
+
+    def _rows(self, entries: Iterable[Entry]) -> dict[bytes, bytes]:
+        """The packed rows of these, from here or from the index. Raises DamagedError."""
+        found = {entry.path: entry.rows for entry in entries if entry.rows is not None}
+        missing = {entry.id: entry.path for entry in entries if entry.rows is None and entry.id is not None}
+        if missing and self._index is not None:
+            for number, data in self._index.rows(missing).items():
+                found[missing[number]] = data
+        return found
+
+    def _told(self, entries: Sequence[Entry], pool: Pool, there: Mapping[bytes, Listed]) -> Transcripts:
+        present = [entry.known for entry in entries if entry.path in there]
+        skipped: dict[str, int] = {}
+        for known in present:
+            for kinds in (known.skipped, known.tail_skipped):
+                for kind, number in kinds.items():
+                    skipped[kind] = skipped.get(kind, 0) + number
+        return Transcripts(
+            groups=united(entries, pool),
+            project_names=_names(entry.known for entry in entries),
+            files=len(present),
+            deleted=len(entries) - len(present),
+            lines=sum(known.lines + known.tail_lines for known in present),
+            skipped=dict(sorted(skipped.items())),
+            unreadable=tuple((shown(path), reason) for path, reason in self._unreadable),
+            said=tuple(
+                Said(known.session, known.said, known.said_in_part)
+                for known in (entry.known for entry in entries)
+                if known.said is not None
+            ),
+            notes=tuple(self._index.trouble) if self._index is not None else (),
+            _rows=lambda: [data for _, data in sorted(self._rows(entries).items())],
+        )
 
 
-def _projects_of(place: Path) -> str:
-    """A root is a configuration folder with `projects` in it, or a `projects` folder itself."""
-    inside = os.path.join(place, "projects")
-    return inside if place.name != "projects" and os.path.isdir(inside) else str(place)
+def _batches(todo: Sequence[Listed], most: int) -> Iterator[list[int]]:
+    """Places in `todo`, about so many bytes at a time; the largest files first, so that none is begun last."""
+    batch: list[int] = []
+    size = 0
+    for place in sorted(range(len(todo)), key=lambda place: -todo[place].mark[2]):
+        batch.append(place)
+        size += todo[place].mark[2]
+        if size >= most:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
-def _expanded(path: str, home: str) -> str:
-    return home + path[1:] if home and (path == "~" or path.startswith("~/")) else path
-
-
-def _home_of_user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_dir
-    except KeyError:
-        return ""
-
-
-def _shown(path: str) -> str:
-    """A path that can be written out: bytes of it that are no UTF-8 become a replacement character."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "vanished, or a link that leads nowhere"
-    return (error.strerror or str(error)).lower()
+def _names(all_known: Iterable[Known]) -> dict[str, str]:
+    """The readable name of each folder: the directory that it is made of, else the first that its rows name."""
+    found: dict[str, str] = {}
+    sure: set[str] = set()
+    for known in all_known:
+        if known.cwd is not None and known.folder not in sure:
+            if known.sure:
+                sure.add(known.folder)
+                found[known.folder] = known.cwd
+            else:
+                found.setdefault(known.folder, known.cwd)
+    return found

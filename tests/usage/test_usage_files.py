@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cc.usage import decode, prices, recover, tally, transcripts  # noqa: F401 - imported before rights are given up
+from cc.usage import decode, places, prices, recover, tally, transcripts  # noqa: F401 - imported before rights are given up
 from cc.usage.groups import fold
 from tests.usage.rows import CLIENT_ROWS, RECORDED, row, session_file, write
 
@@ -240,14 +240,14 @@ def test_equal_rows_go_to_the_first_in_path_order(tmp_path: Path) -> None:
     ],
 )
 def test_roots(environ: dict[str, str], expected: list[str]) -> None:
-    assert [str(root) for root in transcripts.roots(environ)] == expected
+    assert [str(root) for root in places.roots(environ)] == expected
 
 
 def test_without_home_the_user_database_knows_it() -> None:
     import pwd
 
     home = pwd.getpwuid(os.getuid()).pw_dir
-    assert transcripts.roots({})[-1] == Path(home, ".claude", "projects")
+    assert places.roots({})[-1] == Path(home, ".claude", "projects")
 
 
 def test_a_root_may_be_a_projects_folder_itself_and_one_that_is_not_there_is_no_fault(tmp_path: Path) -> None:

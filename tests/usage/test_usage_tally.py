@@ -174,7 +174,7 @@ def test_groups_add_up_and_keep_the_first_and_the_last_moment() -> None:
     ]  # fmt: skip
     whole = fold(requests)
     parts = fold(requests[:2])
-    merge(parts, fold(requests[2:]))
+    merge(parts, fold(requests[2:]).items())
     assert parts == whole
     assert messages_of(whole) == len(requests)
     assert span_of(whole) == (at("2026-11-24T10:00:00+00:00"), at("2026-11-24T10:15:00+00:00"))

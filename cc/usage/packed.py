@@ -1,0 +1,119 @@
+"""What is known of one session file, in a form that crosses a pipe and lies in the index. Imports groups, request.
+
+    Known     where reading stopped, what was skipped, and the groups of the requests that count for this file
+    rows      every key of the file (ledger.py) with the row that it stands for, also those that another file's beat
+    ids       four bytes for each id in the rows: an id that stands twice anywhere makes its rows contested (settle.py)
+
+msgpack, which is compact and says its own types. An index that was written by another version of this is rebuilt.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from zlib import crc32
+
+import msgspec
+
+from cc.usage.groups import Group
+from cc.usage.request import Request
+
+VERSION = 1
+
+Rows = list[tuple[Request, str | None]]
+"""Each request, and its row's own identity where it has neither message id nor request id."""
+
+
+class Known(msgspec.Struct, array_like=True):
+    """One session file as it was read.
+
+    `end` is how many bytes its whole lines take, `mark` tells the last of them from others. `skipped` and
+    `tail_skipped` are by kind; the tail is a last line without an end, and `tail_counts` if a request was in it. `cwd`
+    is the first working directory named, or the one (`sure`) whose dashed form is the folder's name. `said` is what
+    the client says the session cost in pico-dollars, None if it says nothing, and `said_in_part` that it did not know
+    all prices.
+    """
+
+    folder: str
+    session: str
+    end: int = 0
+    mark: int = 0
+    lines: int = 0
+    skipped: dict[str, int] = {}
+    tail_lines: int = 0
+    tail_skipped: dict[str, int] = {}
+    tail_counts: bool = False
+    cwd: str | None = None
+    sure: bool = False
+    said: int | None = None
+    said_in_part: bool = False
+    groups: list[tuple[Group, list[int]]] = []
+
+
+class Delivery(msgspec.Struct, array_like=True):
+    """What came of reading one file, or `why` it could not be read. `number` is its place in the list of files, `mark`
+    what it was when it was opened: device, inode, bytes, nanoseconds of the last change."""
+
+    number: int
+    known: Known | None
+    mark: tuple[int, int, int, int] = (0, 0, 0, 0)
+    rows: bytes = b""
+    ids: bytes = b""
+    why: str = ""
+
+
+_known = msgspec.msgpack.Decoder(Known)
+_rows = msgspec.msgpack.Decoder(Rows)
+_deliveries = msgspec.msgpack.Decoder(list[Delivery])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class DamagedError(ValueError):
+    """Bytes that were not packed here."""
+
+
+def pack(value: Known | Rows | list[Delivery]) -> bytes:
+    return _encode(value)
+
+
+def unpack_known(data: bytes) -> Known:
+    """Raises DamagedError."""
+    try:
+        return _known.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+
+
+def unpack_rows(data: bytes) -> Rows:
+    """Raises DamagedError."""
+    try:
+        return _rows.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+
+
+def unpack_deliveries(data: bytes) -> list[Delivery]:
+    return _deliveries.decode(data)
+
+
+def ids_of(rows: Iterable[tuple[Request, str | None]]) -> array[int]:
+    """For every id of the rows four bytes. Two ids may have the same: their rows are then looked at closely in vain."""
+    found = array("I")
+    note = found.append
+    for (message, request, *_), own in rows:
+        if message is not None:
+            note(crc32(message.encode()))
+        if request is not None:
+            note(crc32(request.encode()))
+        elif message is None and own is not None:
+            note(crc32(own.encode()))
+    return found
+
+
+def unpack_ids(data: bytes) -> array[int]:
+    """Raises DamagedError."""
+    found = array("I")
+    if len(data) % found.itemsize:
+        raise DamagedError("ids that are cut")
+    found.frombytes(data)
+    return found
