@@ -82,7 +82,8 @@ class Coverage:
     blank ones not counted. `skipped_lines` could not be used, in whole or in
     part, by kind: cut, not_json, not_an_object, nul_bytes, too_long, nested_too_deep, bad_counts. `unreadable` are the
     files and directories that could not be read, each with why. A request is in `only_files`, `only_telemetry` or
-    `in_both`; `output_tokens_added` is by how much the files under-reported the ones in both.
+    `in_both`; `output_tokens_added` is by how much the files under-reported the ones in both. `client_totals` compares
+    what clients say that their sessions cost with what is counted (client_totals.py).
     """
 
     files: int = 0
@@ -97,6 +98,7 @@ class Coverage:
     only_telemetry: int = 0
     in_both: int = 0
     output_tokens_added: int = 0
+    client_totals: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -114,6 +116,7 @@ class Coverage:
                 "in_both": self.in_both,
                 "output_tokens_added": self.output_tokens_added,
             },
+            "client_totals": dict(self.client_totals),
         }
 
 

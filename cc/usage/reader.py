@@ -25,6 +25,7 @@ from cc.clock import wall_time
 from cc.errors import Failure
 from cc.usage import cache, prices, tally, telemetry
 from cc.usage.clickhouse import ClickHouse
+from cc.usage.client_totals import compare
 from cc.usage.groups import fold, messages_of, span_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, rfc3339
 from cc.usage.request import UNKNOWN, Request
@@ -97,7 +98,7 @@ def read_usages(
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
     known = _Known(files, look.events)
-    base = _provenance(source, sources, look, files, _coverage(files, known))
+    base = _provenance(source, sources, look, files, _coverage(files, known, rates))
     return tuple(_answer(query, base, known, rates, files.project_names) for query in queries)
 
 
@@ -168,7 +169,7 @@ def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
         look.notes.append(f"{unusable} telemetry events could not be used: their counts are damaged")
 
 
-def _coverage(files: Transcripts, known: _Known) -> Coverage:
+def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Coverage:
     span = span_of(known.groups)
     united = known.united or United([], messages_of(files.groups), 0, 0, 0)
     return Coverage(
@@ -184,6 +185,7 @@ def _coverage(files: Transcripts, known: _Known) -> Coverage:
         only_telemetry=united.only_telemetry,
         in_both=united.in_both,
         output_tokens_added=united.output_tokens_added,
+        client_totals=compare(files.said, known.groups, rates).as_dict(),
     )
 
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cc.usage.client_totals import Said
 from cc.usage.groups import Groups
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.ledger import Ledger
@@ -44,15 +45,6 @@ WORTH_SHARING = 2 * BATCH_BYTES
 
 Progress = Callable[[int, int], None]
 """Bytes read, bytes to be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a client says that its session has cost, in pico-dollars; `in_part`: it did not know all prices."""
-
-    session: str
-    cost_pico: int
-    in_part: bool
 
 
 @dataclass
