@@ -189,7 +189,8 @@ def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Reca
 
     drills = drills_of(only)
     if not listing:
-        return rehearse(drills, os.environ, session.clock, session.cancel, list(session.listeners()))
+        timeout = session.options.timeout_s()
+        return rehearse(drills, os.environ, session.clock, session.cancel, list(session.listeners()), timeout)
     from cc.report.table import table
 
     rows = [(each.name, each.fault, each.seen, each.after or "-", each.needs or "-") for each in drills]

@@ -125,7 +125,7 @@ def test_it_plans_its_own_stack_from_anywhere_and_touches_nothing(site: Path, el
     done = program(site, elsewhere, "plan", "--json")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
-    assert [step["name"] for step in plan["steps"]][:2] == ["clickhouse password", "clickhouse"]
+    assert [step["name"] for step in plan["steps"]][:3] == ["supervisor", "clickhouse password", "clickhouse"]
     assert plan["command"] == "plan"
     assert sorted(path.relative_to(elsewhere) for path in elsewhere.rglob("*")) == before
 

@@ -53,10 +53,16 @@ class _Playing:
 
 
 def rehearse(
-    drills: Sequence[Drill], environ: Mapping[str, str], clock: Clock, cancel: Cancel, listeners: Sequence[Listener]
+    drills: Sequence[Drill],
+    environ: Mapping[str, str],
+    clock: Clock,
+    cancel: Cancel,
+    listeners: Sequence[Listener],
+    deadline_s: float | None = None,
 ) -> Recap:
     """Play them all, and say how each went: ok, failed (expected and seen), or skipped for want of something.
 
+    `deadline_s` is for all of them together; the one under way at its end is cleaned up, the rest are not begun.
     Raises ConfigError for an environment that the commands would refuse.
     """
     here = machine(environ)
@@ -70,7 +76,9 @@ def rehearse(
         lane = bool(drill.needs)
         steps.append(Step(title, playing, lanes.get(lane, ()), always=True, left_out=left_out))
         lanes[lane] = (title,)
-    runner = Runner(clock=clock, cancel=cancel, listeners=[_heard(listener) for listener in listeners])
+    runner = Runner(
+        clock=clock, cancel=cancel, listeners=[_heard(listener) for listener in listeners], deadline_s=deadline_s
+    )
     return _told(runner.run("drill", steps))
 
 

@@ -293,9 +293,10 @@ class Daemon:
                 self._idle.notify_all()
 
     def _run_up(self, name: str) -> RestartResult:
+        """As a person would type it: it has its own pace, and a Docker whose breaker is open is what it mends."""
         operation = Operation("up", os.path.join(stack_root(), "playbooks", "up.yml"), services=(name,))
         try:
-            recap = Orchestrator(self._fresh(), [self._tell]).run(operation)
+            recap = Orchestrator(replace(self._fresh(), typed=True), [self._tell]).run(operation)
         except CcError as error:
             return RestartResult(ready=False, reason=error.message, code=error.code)
         outcome = next(step.outcome for step in recap.steps if step.name == name)
@@ -304,11 +305,12 @@ class Daemon:
         return RestartResult(ready=ready, reason=outcome.reason, code=code)
 
     def _changed(self, change: Change) -> None:
-        name, restarts = change.watched.name, {}
-        if change.restart is not None:
-            record = self._registry.service(name)
+        watched, name, restarts = change.watched, change.watched.name, {}
+        record = self._registry.service(name)
+        counted = record.restarted_at if record is not None else ()
+        # A repair of Docker, and a restart that could not begin, are not restarts of it.
+        if change.restart is not None and watched.restarted_at[-1:] != tuple(counted)[-1:]:
             restarts = {"restarts": (record.restarts if record is not None else 0) + 1}
-        watched = change.watched
         self._registry.change(
             name, state=watched.state, reason=watched.reason, tries=watched.tries,
             restarted_at=watched.restarted_at, **restarts,
