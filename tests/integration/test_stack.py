@@ -70,7 +70,10 @@ def test_the_main_job_from_nothing_to_nothing(box: Box) -> None:
     cached = usage(box)
     assert (cached["source"], cached["stale"], cached["total"]["input_tokens"]) == ("cache", True, 321)
     mended = box.ask("up")
-    assert (mended.code, mended.step("clickhouse")["status"]) == (0, "changed")
+    assert (mended.code, mended.step("clickhouse")["status"] in ("changed", "ok")) == (
+        0,
+        True,
+    )  # ok: the watchdog was first
     assert (usage(box)["source"], usage(box)["total"]["input_tokens"]) == ("clickhouse", 321)
 
     down = box.ask("down")
@@ -183,14 +186,15 @@ def test_only_the_named_service_is_stopped_and_restarted(box: Box) -> None:
 
 
 def test_what_docker_compose_down_typed_by_hand_took_away_comes_back(box: Box) -> None:
-    box.ask("up", "--service", "clickhouse")
+    box.ask("up", "--no-supervisor", "--service", "clickhouse")  # its watchdog might be quicker than what follows
     root = Path(__file__).resolve().parents[2]
     by_hand = ["docker", "compose", "-p", box.project, "down"]
     subprocess.run(
         by_hand, cwd=root, env={"PATH": os.environ["PATH"], "HOME": str(box.dir)}, check=True, capture_output=True
     )
     assert box.containers() == []
-    assert box.ask("up", "--service", "clickhouse").step("clickhouse")["status"] == "changed"
+    again = box.ask("up", "--no-supervisor", "--service", "clickhouse")
+    assert again.step("clickhouse")["status"] == "changed"
 
 
 def test_down_works_without_compose_and_without_the_docker_program_it_says_what_still_runs(box: Box) -> None:
