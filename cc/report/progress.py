@@ -1,0 +1,41 @@
+"""How far a long reading is, as one line that goes away: for the person at a terminal, and nobody else."""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from cc.clock import Clock
+
+QUIET_S = 0.5
+AGAIN_S = 0.1
+
+
+class Progress:
+    """Called with what is done and what there is to do, in bytes. Shows nothing for half a second, or off a terminal."""
+
+    def __init__(self, stream: TextIO, clock: Clock, what: str) -> None:
+        self._stream, self._clock, self._what = stream, clock, what
+        self._began = self._next = clock.now()
+        self._shown = False
+        self._terminal = stream.isatty()
+
+    def __call__(self, done: int, whole: int) -> None:
+        now = self._clock.now()
+        if not self._terminal or now - self._began < QUIET_S or now < self._next or not whole:
+            return
+        self._next = now + AGAIN_S
+        self._shown = True
+        left = (now - self._began) * (whole - done) / done if done else 0.0
+        self._write(f"\r{self._what}: {100 * done // whole} % of {whole / 1e6:,.0f} MB, about {left:.0f} s left\x1b[K")
+
+    def close(self) -> None:
+        """The line goes away."""
+        if self._shown:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError:
+            self._terminal = False  # a terminal that is gone: what is read is told all the same
