@@ -11,7 +11,7 @@ AGAIN_S = 0.1
 
 
 class Progress:
-    """Called with what is done and what is to be done, in bytes. Shows nothing for half a second, nor off a terminal."""
+    """Called with bytes done and bytes to be done. Shows nothing for half a second, nor off a terminal."""
 
     def __init__(self, stream: TextIO, clock: Clock, what: str) -> None:
         self._stream, self._clock, self._what = stream, clock, what
