@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from benchmarks import descent, ipc, runs, seam, services, stack, supervised, usage, venv
@@ -55,7 +55,7 @@ def measured(name: str, count: int | None, mb: int | None) -> list[Figure]:
 HEADS = ("name", "figure", "target", "met", "n")
 
 
-def page(figures: list[Figure], names: list[str], machine: dict[str, object]) -> str:
+def page(figures: list[Figure], names: list[str], machine: Mapping[str, object]) -> str:
     """The table as Markdown, and before it what was measured how: what the benchmarks' own modules say."""
     told = dict.fromkeys((sys.modules[BENCHMARKS[name][0].__module__].__doc__ or "").strip() for name in names)
     rows = [[each.name, each.told, each.target, MET[each.met], str(each.n or "-")] for each in figures]

@@ -5,10 +5,11 @@
             -> DIRECTORY/projects/<slug>/<session>.jsonl, the rows over and over with new values in the cuts
 
 New in each copy: message.id, requestId, uuid and parentUuid, sessionId, timestamp. All rows of one message have one id,
-as streaming writes them, and the counts of the source. The same words make the same bytes. Files differ in size as real ones do (log-normal), begin anywhere among the rows, and
-lie spread over `MONTHS` and 40 projects. No line is damaged or spliced, so that any two right readers agree.
+as streaming writes them, and the counts of the source. The same words make the same bytes. Files differ in size as real
+ones do (log-normal), begin anywhere among the rows, and lie spread over `MONTHS` and 40 projects. No line is damaged or
+spliced, so that any two right readers agree.
 
-`--large`: every eighth row is the result of a tool of 50 to 500 KB, text full of escaped quotes, session rows in it too.
+`--large`: every ninth row is the result of a tool of 50 to 500 KB: text full of escaped quotes, other rows among it.
 """
 
 from __future__ import annotations
@@ -98,8 +99,8 @@ class Copy:
 
 def make(directory: Path, *, mb: float = 1000, files: int = 3000, large: bool = False, seed: int = 7) -> Made:
     """Write a corpus of about so many megabytes (10^6) below `directory`, which must hold none yet. Raises OSError."""
-    random = Random(seed)
-    lines = list(real_rows() or own_rows(Random(seed)))
+    random = Random(seed)  # noqa: S311 - nothing secret comes of it
+    lines = real_rows() or list(own_rows(random))
     if large:
         lines = list(_with_large(lines, random))
     templates = [Template(line) for line in lines]
@@ -118,7 +119,7 @@ def make(directory: Path, *, mb: float = 1000, files: int = 3000, large: bool = 
 
 
 def _session(templates: list[Template], random: Random, session: bytes, size: float) -> tuple[list[bytes], int, int]:
-    """The rows of one file until it is that large (one at least), how many messages those are, how many rows of them."""
+    """The rows of one file until it is that large, one at least; the number of messages in them, and of their rows."""
     copy = Copy(random, session, FIRST.timestamp() + random.random() * SPAN_S)
     begin, rows, length, messages, answers = random.randrange(len(templates)), list[bytes](), 0, 0, 0
     seen: set[bytes] = set()
