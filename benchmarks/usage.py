@@ -251,7 +251,7 @@ def _installed(directory: str) -> str:
         raise NotMeasured(f"no ccusage: {error}") from error
     found = list(Path(directory).glob("node_modules/@ccusage/*/bin/ccusage"))
     if done.returncode or not found:
-        raise NotMeasured(f"no ccusage: npm install {package}: {done.stderr.strip()[-200:]}")
+        raise NotMeasured(f"no ccusage: npm install {package}: {' '.join(done.stderr.split())[:160]}")
     found[0].chmod(0o755)  # the package comes without the bit; its script of node sets it
     return str(found[0])
 
