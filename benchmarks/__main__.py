@@ -34,11 +34,12 @@ BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
     "ipc-supervisord": (ipc.ipc_supervisord, "the same, against supervisord's answer to supervisorctl status"),
     "ipc-idle": (ipc.ipc_idle, "what answering costs while nobody asks"),
     "usage": (usage.usage, "reading a GB of session files, against ccusage's native reader (npm, or CCUSAGE)"),
-    "usage-large": (usage.usage_large, "the same with large results of tools"),
+    "usage-agents": (usage.usage_agents, "the same with large results of sub-agents"),
+    "usage-large": (usage.usage_large, "the same with large results of other tools"),
     "usage-linear": (usage.usage_linear, "seconds per GB at 10 MB, 100 MB ... up to --mb"),
     "venv": (venv.venv, "the size of a virtual environment with the runtime dependencies"),
 }
-SIZED = ("usage", "usage-large", "usage-linear")
+SIZED = ("usage", "usage-agents", "usage-large", "usage-linear")
 MET = {True: "yes", False: "NO", None: "-"}
 
 

@@ -1,4 +1,4 @@
-"""Session files to measure on: `python -m benchmarks.corpus DIRECTORY [--mb 1000] [--files 3000] [--large] [--seed 7]`.
+"""Session files to measure on: `python -m benchmarks.corpus DIRECTORY [--mb 1000] [--files 3000] [--large KIND]`.
 
     rows of ../shared/data/transcripts/sniffly, or of our own making with the same shape
         -> templates: each cut at what must be another in each copy
@@ -9,7 +9,9 @@ as streaming writes them, and the counts of the source. The same words make the 
 ones do (log-normal), begin anywhere among the rows, and lie spread over `MONTHS` and 40 projects. No line is damaged or
 spliced, so that any two right readers agree.
 
-`--large`: every ninth row is the result of a tool of 50 to 500 KB: text full of escaped quotes, other rows among it.
+`--large KIND`: every ninth row is the result of a tool of 50 to 500 KB, escaped text with other rows among it. KIND is
+`text` (what a command or a file said), or `agents` (what a sub-agent said; the client writes its `usage` beside it, which
+is not the session's own: a reader must pass over it, and one that looks for the word parses all of the row).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from datetime import datetime, timezone
 from itertools import cycle, islice
 from pathlib import Path
 from random import Random
+from typing import Literal, get_args
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "transcripts" / "sniffly"
 PROJECTS = 40
@@ -32,6 +35,7 @@ MONTHS = 5
 SPAN_S = MONTHS * 30 * 86400
 SPREAD = 1.0
 """The sigma of the logarithm of a file's size: the largest tenth of the files holds half of the bytes."""
+Large = Literal["text", "agents"]
 LARGE_EVERY = 8
 LARGE_BYTES = (50_000, 500_000)
 LARGE_BODIES = 48
@@ -97,12 +101,12 @@ class Copy:
         return new
 
 
-def make(directory: Path, *, mb: float = 1000, files: int = 3000, large: bool = False, seed: int = 7) -> Made:
+def make(directory: Path, *, mb: float = 1000, files: int = 3000, large: Large | None = None, seed: int = 7) -> Made:
     """Write a corpus of about so many megabytes (10^6) below `directory`, which must hold none yet. Raises OSError."""
     random = Random(seed)  # noqa: S311 - nothing secret comes of it
     lines = real_rows() or list(own_rows(random))
-    if large:
-        lines = list(_with_large(lines, random))
+    if large is not None:
+        lines = list(_with_large(lines, random, large))
     templates = [Template(line) for line in lines]
     folders = [directory / "projects" / f"-home-u-work-p{number:02}" for number in range(PROJECTS)]
     for folder in folders:
@@ -202,10 +206,13 @@ def _prose(random: Random, size: int) -> str:
     return text[:size]
 
 
-def _with_large(lines: list[bytes], random: Random) -> Iterator[bytes]:
+def _with_large(lines: list[bytes], random: Random, large: Large) -> Iterator[bytes]:
     """These rows, after every eighth one a large result; as many rounds of them as there are bodies."""
     units = [json.dumps(line.decode(errors="replace"), ensure_ascii=False)[1:-1] for line in lines]
-    shell = json.loads(_row(0, 0, "user", {"role": "user", "content": [{"type": "tool_result", "content": "BODY"}]}))
+    message = {"role": "user", "content": [{"type": "tool_result", "content": "BODY"}]}
+    usage = {"input_tokens": 3, "cache_creation_input_tokens": 1, "cache_read_input_tokens": 2, "output_tokens": 4}
+    beside = {"status": "completed", "totalTokens": 10, **({"usage": usage} if large == "agents" else {})}
+    shell = json.loads(_row(0, 0, "user", message, toolUseResult=beside))
     for number, line in enumerate(islice(cycle(lines), LARGE_BODIES * LARGE_EVERY)):
         yield line
         if number % LARGE_EVERY == LARGE_EVERY - 1:
@@ -248,7 +255,7 @@ def main(words: Iterable[str] | None = None) -> None:
     parser.add_argument("directory", type=Path, help="where it goes; CLAUDE_CONFIG_DIR for whoever reads it")
     parser.add_argument("--mb", type=float, default=1000, help="megabytes in all (default 1000)")
     parser.add_argument("--files", type=int, default=3000, help="how many session files (default 3000)")
-    parser.add_argument("--large", action="store_true", help="with tool results of 50 to 500 KB")
+    parser.add_argument("--large", choices=get_args(Large), help="with tool results of 50 to 500 KB")
     parser.add_argument("--seed", type=int, default=7)
     given = parser.parse_args(None if words is None else list(words))
     made = make(given.directory, mb=given.mb, files=given.files, large=given.large, seed=given.seed)

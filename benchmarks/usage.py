@@ -7,7 +7,9 @@ usage          typical rows. Four sides and the empty Invoke task take turns:
                warm       the same when nothing has changed
                The time of the empty task is taken off ours, not off ccusage's. Its totals, and ours with and without
                an index, must be equal day by day, or the benchmark fails
-usage-large    the same where most bytes are results of tools of 50 to 500 KB
+usage-agents   the same where most bytes are results of sub-agents of 50 to 500 KB, a `usage` of their own in each, by
+               which ccusage looks for rows: it parses all of them, and passes over the results of other tools
+usage-large    the same with results of other tools, which hold none
 usage-linear   cold and ccusage at 10 MB, 100 MB and so on up to --mb (10000 is 10 GB), in seconds per GB
 
 The corpus lies in memory (/dev/shm) where there is room, else in the temporary directory; it is read once before it is
@@ -30,7 +32,7 @@ from itertools import count
 from pathlib import Path
 
 from benchmarks.box import INVOKE, ROOT, Box, boxed
-from benchmarks.corpus import Made, make, real_rows
+from benchmarks.corpus import Large, Made, make, real_rows
 from benchmarks.measure import Figure, NotMeasured, in_turns, ms, not_measured
 
 COLD = 0.5
@@ -56,11 +58,15 @@ Days = dict[str, dict[str, int]]
 
 
 def usage(runs: int = 7, mb: int = 1000) -> Iterator[Figure]:
-    yield from _against_ccusage("usage", runs, mb, large=False)
+    yield from _against_ccusage("usage", runs, mb, None)
+
+
+def usage_agents(runs: int = 7, mb: int = 1000) -> Iterator[Figure]:
+    yield from _against_ccusage("usage-agents", runs, mb, "agents")
 
 
 def usage_large(runs: int = 7, mb: int = 1000) -> Iterator[Figure]:
-    yield from _against_ccusage("usage-large", runs, mb, large=True)
+    yield from _against_ccusage("usage-large", runs, mb, "text")
 
 
 def usage_linear(runs: int = 5, mb: int = 1000) -> Iterator[Figure]:
@@ -70,7 +76,7 @@ def usage_linear(runs: int = 5, mb: int = 1000) -> Iterator[Figure]:
     per_gb: list[float] = []
     with boxed() as box, _ccusage(box) as theirs:
         for size in sizes:
-            with _corpus(box, size, large=False) as made:
+            with _corpus(box, size, None) as made:
                 bench = _Bench(box, theirs)
                 took = in_turns({"empty": box.empty_task, "cold": bench.cold, **bench.theirs()}, runs)
                 bench.compare(bench.days["cold"])
@@ -88,8 +94,8 @@ def usage_linear(runs: int = 5, mb: int = 1000) -> Iterator[Figure]:
     yield Figure("usage-linear", ratio, "x", said, LINEAR, f"<= {LINEAR:g} x", runs)
 
 
-def _against_ccusage(name: str, runs: int, mb: int, *, large: bool) -> Iterator[Figure]:
-    with boxed() as box, _ccusage(box) as theirs, _corpus(box, mb, large=large) as made:
+def _against_ccusage(name: str, runs: int, mb: int, large: Large | None) -> Iterator[Figure]:
+    with boxed() as box, _ccusage(box) as theirs, _corpus(box, mb, large) as made:
         bench = _Bench(box, theirs)
         sides: dict[str, Callable[[], object]] = {"empty": box.empty_task, **bench.theirs(), "cold": bench.cold}
         took = in_turns({**sides, "appended": bench.appended, "warm": bench.warm}, runs)
@@ -217,7 +223,7 @@ def _told(total: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def _corpus(box: Box, mb: int, *, large: bool) -> Iterator[Made]:
+def _corpus(box: Box, mb: int, large: Large | None) -> Iterator[Made]:
     """A corpus that the box's commands read, removed at the end."""
     memory = Path("/dev/shm")
     room = memory.is_dir() and shutil.disk_usage(memory).free > mb * 1.5e6

@@ -57,12 +57,14 @@ def test_the_same_seed_makes_the_same_bytes_and_another_one_others(source: None,
     assert whole["a"] != whole["c"]
 
 
-def test_large_results_are_most_of_the_bytes_and_no_usage(source: None, tmp_path: Path) -> None:
-    made = make(tmp_path / "c", mb=10, files=5, large=True)
+@pytest.mark.parametrize("kind", ["text", "agents"])
+def test_large_results_are_most_of_the_bytes_and_no_usage(source: None, tmp_path: Path, kind: corpus.Large) -> None:
+    made = make(tmp_path / "c", mb=10, files=5, large=kind)
     lines = [line for path in (tmp_path / "c").rglob("*.jsonl") for line in path.read_bytes().splitlines()]
     large = [line for line in lines if len(line) > 100_000]
     assert sum(map(len, large)) > made.bytes / 2
     assert all("usage" not in json.loads(line)["message"] for line in large)
+    assert any(b'"usage":{' in line for line in large) is (kind == "agents")
     assert max(map(len, lines)) < 600_000
     assert len(transcripts.read((tmp_path / "c",)).requests) == made.messages
 
