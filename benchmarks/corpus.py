@@ -10,7 +10,7 @@ ones do (log-normal), begin anywhere among the rows, and lie spread over `MONTHS
 spliced, so that any two right readers agree.
 
 `--large KIND`: every ninth row is the result of a tool of 50 to 500 KB, escaped text with other rows among it. KIND is
-`text` (what a command or a file said), or `agents` (what a sub-agent said; the client writes its `usage` beside it, which
+`text` (what a command or a file said), or `agents` (what a sub-agent said; the client writes its `usage` beside, which
 is not the session's own: a reader must pass over it, and one that looks for the word parses all of the row).
 """
 
