@@ -6,12 +6,16 @@ goes to `recover`, which is slow and forgiving.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from sys import intern
 
 import msgspec
 
 from cc.usage.request import MOST_TOKENS, UNKNOWN, Request, pico
+
+EPOCH_UTC = datetime(1970, 1, 1)  # noqa: DTZ001 - to be taken from what says no zone either
+EPOCH = EPOCH_UTC.replace(tzinfo=timezone.utc)
+MILLISECOND = timedelta(milliseconds=1)
 
 SYNTHETIC = "<synthetic>"
 """The model of messages that the client wrote itself, about an error: no request was answered."""
@@ -63,6 +67,7 @@ class _Answer(msgspec.Struct):
     rows: int
 
 
+_made = tuple.__new__  # without the frame of a NamedTuple's own: a fifth of the time here
 _cost_state = msgspec.json.Decoder(CostState).decode
 _row = msgspec.json.Decoder(Row).decode
 _answer = msgspec.json.Decoder(_Answer).decode
@@ -123,21 +128,24 @@ def request_of(row: Row, session: str, folder: str) -> Request | None:
     model, own, moment, cost = message.model, row.sessionId or None, row.timestamp, row.costUSD
     if model == SYNTHETIC and not (given or output or read or for_5m or for_hour):
         return None
-    return Request(
-        message.id or None,
-        row.requestId or None,
-        intern(model) if model else UNKNOWN,  # one string for all of them, not one a row
-        None if moment is None else milliseconds(moment),
-        session if own is None or own == session else own,
-        folder,
-        given,
-        output,
-        for_5m,
-        for_hour,
-        read,
-        None if cost is None else pico(cost),
-        usage.speed == "fast",
-        row.isSidechain is True,
+    return _made(
+        Request,
+        (
+            message.id or None,
+            row.requestId or None,
+            intern(model) if model else UNKNOWN,  # one string for all of them, not one a row
+            None if moment is None else milliseconds(moment),
+            session if own is None or own == session else own,
+            folder,
+            given,
+            output,
+            for_5m,
+            for_hour,
+            read,
+            None if cost is None else pico(cost),
+            usage.speed == "fast",
+            row.isSidechain is True,
+        ),
     )
 
 
@@ -153,7 +161,5 @@ def _split(written: int, creation: CacheCreation) -> tuple[int, int]:
 
 
 def milliseconds(moment: datetime) -> int:
-    """Since 1970; a moment that does not say its zone is UTC, as all of the client's are."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return round(moment.timestamp() * 1000)
+    """Since 1970, the last one begun; a moment that does not say its zone is UTC, as all of the client's are."""
+    return (moment - (EPOCH if moment.tzinfo is not None else EPOCH_UTC)) // MILLISECOND

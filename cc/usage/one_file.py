@@ -34,6 +34,7 @@ class FileReader:
         if known.end:
             os.lseek(descriptor, known.end, os.SEEK_SET)
         add, folder, session = self._ledger.add, known.folder, known.session
+        seen = None
         found, before_tail = 0, None  # requests so far, and those before a last line without an end
         for line in candidates(descriptor, size - known.end, count):
             if count.tail is not None:
@@ -50,8 +51,9 @@ class FileReader:
             if request is not None:
                 found += 1
                 add(request, row.uuid)
-                if not known.sure and row.cwd:
-                    self._see(row.cwd)
+                if row.cwd != seen and row.cwd and not known.sure:
+                    seen = row.cwd
+                    self._see(seen)
             elif line.startswith(COST_STATE):
                 self._hear(line)
         self._close(descriptor, counts=before_tail is not None and found > before_tail)

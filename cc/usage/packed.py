@@ -98,16 +98,11 @@ def unpack_deliveries(data: bytes) -> list[Delivery]:
 
 def ids_of(rows: Iterable[tuple[Request, str | None]]) -> array[int]:
     """For every id of the rows four bytes. Two ids may have the same: their rows are then looked at closely in vain."""
-    found = array("I")
-    note = found.append
-    for (message, request, *_), own in rows:
-        if message is not None:
-            note(crc32(message.encode()))
-        if request is not None:
-            note(crc32(request.encode()))
-        elif message is None and own is not None:
-            note(crc32(own.encode()))
-    return found
+    rows = list(rows)
+    named = [request[0] for request, _ in rows if request[0] is not None]
+    named += [request[1] for request, _ in rows if request[1] is not None]
+    named += [own for (message, request, *_), own in rows if own is not None and message is None and request is None]
+    return array("I", map(crc32, map(str.encode, named)))
 
 
 def unpack_ids(data: bytes) -> array[int]:

@@ -36,14 +36,14 @@ def standing_twice(all_ids: Iterable[array[int]]) -> set[int]:
     return twice
 
 
-def settle(entries: Sequence[Entry], stale: Iterable[Entry], contested: set[int], rows_of: RowsOf) -> Pool:
-    """Put into the `stale` entries the groups that are theirs alone, and give those of what is contested.
+def settle(entries: Sequence[Entry], again: Iterable[Entry], contested: set[int], rows_of: RowsOf) -> Pool:
+    """Give the groups of what is contested, and leave to each entry that disputes it those that are its alone.
 
-    `entries`, in path order, are all that there are; each has its ids.
+    `entries`, in path order, are all that there are; each has its ids. `again` have disputed something before and may
+    no longer: their groups are made anew, too. The groups of all others stay, which are of all their rows.
     """
     disputing = [entry for entry in entries if contested and not contested.isdisjoint(entry.ids or ())]
-    packed = rows_of({id(entry): entry for entry in (*stale, *disputing)}.values())
-    again = {entry.path for entry in stale}
+    packed = rows_of({entry.path: entry for entry in (*again, *disputing)}.values())
     ledger = Ledger()
     for entry in entries:
         data = packed.get(entry.path)
@@ -55,8 +55,7 @@ def settle(entries: Sequence[Entry], stale: Iterable[Entry], contested: set[int]
                 ledger.add(request, row_id)
             else:
                 own.append(request)
-        if entry.path in again:
-            entry.known.groups = list(fold(own).items())
+        entry.known.groups = list(fold(own).items())
     return list(fold(ledger.settle()).items())
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cc.usage.client_totals import Said
-from cc.usage.groups import Groups
+from cc.usage.groups import Groups, fold
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.ledger import Ledger
 from cc.usage.one_file import FileReader, mark_of
@@ -182,7 +182,7 @@ class _Reading:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
-        known.groups = []
+        known.groups = list(fold(request for request, _ in found).items())
         return Delivery(number, known, mark, pack(found), ids_of(found).tobytes())
 
     def _left_at(
@@ -222,27 +222,23 @@ class _Reading:
         contested = set(self._kept.contested)
         changed = list(self._new.values())
         gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
-        if self._only_new(entries, contested, gone, ids):
-            settle(entries=changed, stale=changed, contested=set(), rows_of=self._rows)
-        else:
+        if not self._only_new(entries, contested, gone):  # else each of them settles it alone
             twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
             other = twice ^ contested
-            changed += [
+            again = [
                 entry
                 for entry in entries
                 if entry.path not in self._new and entry.ids is not None and not other.isdisjoint(entry.ids)
             ]
-            contested = twice
-            pool = settle(entries, changed, contested, self._rows)
+            changed, contested = [*changed, *again], twice
+            pool = settle(entries, again, contested, self._rows)
         if self._index is not None:
             numbers = [entry.id for entry in dropped if entry.id is not None]
             packed = pack(Known("", "", groups=pool))
             self._index.write(changed, numbers, array("I", sorted(contested)), packed)
         return pool
 
-    def _only_new(
-        self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]], ids: Mapping[int, array[int]]
-    ) -> bool:
+    def _only_new(self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]]) -> bool:
         """Whether all that changed are ids that stand nowhere else: the files they are in then settle it alone."""
         if len(self._new) > 64 or not self._entries:
             return False

@@ -165,3 +165,30 @@ def test_a_broken_line_made_to_be_searched_ends_within_its_budget(tmp_path: Path
     read = transcripts.read((tmp_path,))
     assert [request.message_id for request in read.requests] == ["m1", "m2"]
     assert sum(read.skipped.values()) == 1
+
+
+PADDING = "x" * 6000
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (text({"type": "user", "message": {"role": "user", "content": PADDING}, "uuid": "u"}), []),
+        # a result of a sub-agent, which has a usage and a role of its own
+        (text({"type": "user", "message": {"role": "user", "content": PADDING},
+               "toolUseResult": {"role": "assistant", "usage": {"input_tokens": 9}}}), []),
+        # spliced: the assistant's row is behind the user's, whole or cut, and before it
+        (text({"type": "user", "message": {"role": "user", "content": PADDING}}) + ONE, ["m1"]),
+        (text({"type": "user", "message": {"role": "user", "content": PADDING}})[:-9] + ONE, ["m1"]),
+        (ONE + text({"type": "user", "message": {"role": "user", "content": PADDING}}), ["m1"]),
+        # an assistant that quotes a user's row, in its text and in the input of a tool
+        (text({**row("m1", "r1"), "quoted": text({"type": "user", "message": {"role": "user"}}).decode() + PADDING}),
+         ["m1"]),
+        (text({"input": {"type": "user", "message": {"role": "user"}}, "padding": PADDING, **row("m1", "r1")}), ["m1"]),
+    ],
+)  # fmt: skip
+def test_long_rows_of_users_are_passed_over_and_nothing_else(line: bytes, found: list[str], tmp_path: Path) -> None:
+    write(session_file(tmp_path), ONE.replace(b"m1", b"m0").replace(b"r1", b"r0"), line, TWO)
+    read = transcripts.read((tmp_path,))
+    assert [request.message_id for request in read.requests] == ["m0", *found, "m2"]
+    assert read.lines == 3
