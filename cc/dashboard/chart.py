@@ -105,12 +105,12 @@ def day_name(day: date) -> str:
 def _days(rows: Sequence[Row]) -> tuple[dict[date, Totals], Totals]:
     by_day: dict[date, Totals] = {}
     undated = Totals()
-    for key, totals in rows:
-        day = as_day(key)
+    for row in rows:
+        day = as_day(row.key)
         if day is None:
-            undated += totals
+            undated += row.totals
         else:
-            by_day[day] = by_day.get(day, Totals()) + totals
+            by_day[day] = by_day.get(day, Totals()) + row.totals
     return by_day, undated
 
 

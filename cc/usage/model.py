@@ -13,11 +13,18 @@ from datetime import date, datetime, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-By = Literal["day", "week", "month", "model", "project", "session"]
+By = Literal["day", "week", "month", "model", "project", "session", "block"]
 SourceName = Literal["auto", "clickhouse", "cache", "files"]
 Origin = Literal["clickhouse", "cache", "files", "empty"]
 
-GROUPINGS: tuple[By, ...] = ("day", "week", "month", "model", "project", "session")
+GROUPINGS: tuple[By, ...] = ("day", "week", "month", "model", "project", "session", "block")
+OF_TIME: tuple[By, ...] = ("day", "week", "month", "block")
+HOUR = 3_600_000
+"""Milliseconds."""
+
+LEAST_FOR_A_RATE = 60_000
+"""Milliseconds. What was used within less tells nothing of hours."""
+
 SOURCES: tuple[SourceName, ...] = ("auto", "clickhouse", "cache", "files")
 
 
@@ -150,11 +157,75 @@ class Attempt:
         return {"rung": self.rung, "name": self.name, "error": self.error, "reason": self.reason}
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Five hours of a plan's limits. Times are milliseconds since 1970; `first` is the first request's.
+
+    `now` is None unless the block is active: it has begun and is not over.
+    """
+
+    start: int
+    end: int
+    first: int
+    now: int | None = None
+
+    def projected(self, totals: Totals) -> Projection | None:
+        """Where these totals lead if the rest of the block goes on as it did since its first request.
+
+        None if it is not active, or too young for a rate.
+        """
+        if self.now is None or self.now - self.first < LEAST_FOR_A_RATE:
+            return None
+        elapsed, left = self.now - self.first, self.end - self.now
+        cost = totals.cost_usd
+        return Projection(
+            tokens_per_minute=totals.tokens * 60_000 // elapsed,
+            cost_per_hour=None if cost is None else cost * HOUR / elapsed,
+            tokens=totals.tokens + totals.tokens * left // elapsed,
+            cost_usd=None if cost is None else cost + cost * left / elapsed,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """An estimate, not a measurement. Money is USD, None where a price is not known."""
+
+    tokens_per_minute: int
+    cost_per_hour: Decimal | None
+    tokens: int
+    cost_usd: Decimal | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "tokens_per_minute": self.tokens_per_minute,
+            "cost_usd_per_hour": None if self.cost_per_hour is None else round(float(self.cost_per_hour), 6),
+            "total_tokens": self.tokens,
+            "cost_usd": None if self.cost_usd is None else round(float(self.cost_usd), 6),
+        }
+
+
 class Row(NamedTuple):
-    """One line of a table: the key is a day, a week, ... a session, or `unknown`."""
+    """One line of a table: the key is a day, a week, ... the start of a block, or `unknown`.
+
+    `block` is None for all other keys than a block's.
+    """
 
     key: str
     totals: Totals
+    block: Block | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The key and the fields of `total`; a block's start, end, whether it is active, and where it leads."""
+        told: dict[str, Any] = {"key": self.key, **self.totals.as_dict()}
+        if self.block is not None:
+            projection = self.block.projected(self.totals)
+            told |= {
+                "start": moment(self.block.start),
+                "end": moment(self.block.end),
+                "active": self.block.now is not None,
+                "projection": None if projection is None else projection.as_dict(),
+            }
+        return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +261,7 @@ class Reading:
             "coverage": self.coverage.as_dict(),
             "total": self.total.as_dict(),
             "by": self.by,
-            "rows": [{"key": key, **totals.as_dict()} for key, totals in self.rows],
+            "rows": [row.as_dict() for row in self.rows],
             "rung": self.rung,
             "degraded": self.degraded,
             "tried": [attempt.as_dict() for attempt in self.tried],
@@ -202,3 +273,11 @@ def rfc3339(moment: datetime) -> str:
     """2026-11-24T10:00:00Z, or with milliseconds where there are any."""
     utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return utc.isoformat(timespec="milliseconds" if utc.microsecond else "seconds") + "Z"
+
+
+def moment(milliseconds: int) -> str | None:
+    """The same of milliseconds since 1970; None for a time that no calendar has."""
+    try:
+        return rfc3339(datetime.fromtimestamp(milliseconds / 1000, timezone.utc))
+    except (OverflowError, ValueError, OSError):
+        return None

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING
 from cc.clock import wall_time
 from cc.errors import Failure
 from cc.usage import cache, prices, tally, telemetry
+from cc.usage.blocks import Blocks
 from cc.usage.clickhouse import ClickHouse
 from cc.usage.client_totals import compare
 from cc.usage.groups import fold, messages_of, span_of
-from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, rfc3339
+from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
 from cc.usage.unite import United, unite
 
@@ -99,7 +100,8 @@ def read_usages(
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
     known = _Known(files, look.events)
     base = _provenance(source, sources, look, files, _coverage(files, known, rates))
-    return tuple(_answer(query, base, known, rates, files.project_names) for query in queries)
+    blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
+    return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)
 
 
 class _Known:
@@ -179,8 +181,8 @@ def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Covera
         skipped_lines=sum(files.skipped.values()),
         skipped_by_kind=files.skipped,
         unreadable=files.unreadable,
-        first=_moment(span[0]) if span else None,
-        last=_moment(span[1]) if span else None,
+        first=moment(span[0]) if span else None,
+        last=moment(span[1]) if span else None,
         only_files=united.only_files,
         only_telemetry=united.only_telemetry,
         in_both=united.in_both,
@@ -221,6 +223,7 @@ def _answer(
     known: _Known,
     rates: prices.Prices,
     names: Mapping[str, str],
+    blocks: Blocks,
 ) -> Reading:
     if tally.needs_requests(query):
         timeless = replace(query, since=None, until=None)
@@ -236,7 +239,7 @@ def _answer(
         base,
         total=tally.total(found, rates),
         by=query.by,
-        rows=tally.grouped(found, query.by, rates, query.tz, names) if query.by else (),
+        rows=tally.grouped(found, query.by, rates, query.tz, names, blocks) if query.by else (),
         notes=notes,
     )
 
@@ -248,13 +251,6 @@ def _why_no_files(roots: Sequence[Path], files: Transcripts) -> str:
     if files.unreadable:
         return f"no session file under {where} can be read"
     return f"no session files under {where}"
-
-
-def _moment(milliseconds: int) -> str | None:
-    try:
-        return rfc3339(datetime.fromtimestamp(milliseconds / 1000, timezone.utc))
-    except (OverflowError, ValueError, OSError):
-        return None
 
 
 def _age(seconds: float) -> str:

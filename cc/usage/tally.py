@@ -1,19 +1,21 @@
-"""Groups become totals and rows: pure. Imports groups, model, prices, query, request.
+"""Groups become totals and rows: pure. Imports blocks, groups, model, prices, query, request.
 
-Keys: day 2026-11-24, week 2026-W48 (ISO), month 2026-11, in the query's time zone; model as its writer called it;
-project as its working directory; session id. What is not known has the key `unknown`.
+Keys: day 2026-11-24, week 2026-W48 (ISO), month 2026-11, a block's start 2026-11-24T10:00, in the query's time zone;
+model as its writer called it; project as its working directory; session id. What is not known has the key `unknown`.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
 from fnmatch import fnmatchcase
 
+from cc.usage.blocks import Blocks
 from cc.usage.groups import COST, MESSAGES, QUARTER_HOUR, TOKENS, Group, Groups
-from cc.usage.model import By, Row, Totals, UsageQuery
-from cc.usage.prices import Prices, canonical
+from cc.usage.model import OF_TIME, Block, By, Row, Totals, UsageQuery
+from cc.usage.prices import ALWAYS, Prices, canonical
 from cc.usage.query import begin_of, end_of
 from cc.usage.request import UNKNOWN, Request
 
@@ -72,15 +74,29 @@ def chosen(groups: Mapping[Group, list[int]], query: UsageQuery, names: Mapping[
 
 
 def grouped(
-    groups: Mapping[Group, list[int]], by: By, prices: Prices, tz: tzinfo | None, names: Mapping[str, str]
+    groups: Mapping[Group, list[int]],
+    by: By,
+    prices: Prices,
+    tz: tzinfo | None,
+    names: Mapping[str, str],
+    blocks: Blocks | None = None,
 ) -> tuple[Row, ...]:
-    """One row a key. Times ascend; all else is sorted by cost, then by tokens, the most first."""
+    """One row a key. Times ascend; all else is sorted by cost, then by tokens, the most first.
+
+    `blocks` are those of all requests, which these groups may be a part of; without them, those of these groups, at a
+    time when none is active.
+    """
+    blocks = blocks or Blocks(groups if by == "block" else {}, -1)
     sums = _Sums(prices)
-    key_of = _key(by, tz, names)
+    key_of = _key(by, tz, names, blocks)
+    found: dict[str, Block] = {}
     for group, numbers in groups.items():
-        sums.add(key_of(group), group, numbers)
-    rows = [Row(key, totals) for key, totals in sums.totals().items()]
-    if by in ("day", "week", "month"):
+        key = key_of(group)
+        sums.add(key, group, numbers)
+        if by == "block" and group.quarter is not None:
+            found[key] = blocks.of(group.quarter)
+    rows = [Row(key, totals, found.get(key)) for key, totals in sums.totals().items()]
+    if by in OF_TIME:
         return tuple(sorted(rows, key=lambda row: (row.key == UNKNOWN, row.key)))
     return tuple(sorted(rows, key=lambda row: (-row.totals.cost_known_usd, -row.totals.tokens, row.key)))
 
@@ -94,26 +110,39 @@ def total(groups: Mapping[Group, list[int]], prices: Prices) -> Totals:
 
 
 class _Sums:
-    """Tokens are summed per model and way of billing first and priced once: cost is linear, and the groups are many."""
+    """Tokens are summed per model, way of billing and period of prices first and priced once: cost is linear, and the
+    groups are many.
+    """
 
     def __init__(self, prices: Prices) -> None:
         self._prices = prices
-        self._sums: dict[tuple[str, str, bool, bool, bool], list[int]] = {}
+        self._sums: dict[tuple[str, str, int | None, bool, bool, bool], list[int]] = {}
+        self._since: dict[str, list[int]] = {}
 
     def add(self, key: str, group: Group, numbers: list[int]) -> None:
-        place = (key, group.model, group.fast, group.long, group.priced)
+        at = self._period(group)
+        place = (key, group.model, at, group.fast, group.long, group.priced)
         sums = self._sums.get(place)
         if sums is None:
             self._sums[place] = numbers[: COST + 1]
             return
-        for at in range(COST + 1):
-            sums[at] += numbers[at]
+        for at_place in range(COST + 1):
+            sums[at_place] += numbers[at_place]
+
+    def _period(self, group: Group) -> int | None:
+        """When the prices began that are valid for this group; periods begin at midnight, never within a quarter."""
+        if group.quarter is None:
+            return None
+        since = self._since.get(group.model)
+        if since is None:
+            since = self._since[group.model] = [ALWAYS, *(each.since for each in self._prices.periods(group.model))]
+        return since[bisect_right(since, group.quarter * QUARTER_HOUR) - 1]
 
     def totals(self) -> dict[str, Totals]:
         found: dict[str, Totals] = {}
-        for (key, model, fast, is_long, priced), sums in self._sums.items():
+        for (key, model, at, fast, is_long, priced), sums in self._sums.items():
             tokens = tuple(sums[TOKENS])
-            cost = sums[COST] if priced else self._prices.cost_pico(model, tokens, fast=fast, long=is_long)
+            cost = sums[COST] if priced else self._prices.cost_pico(model, tokens, fast=fast, long=is_long, at_ms=at)
             unknown = () if cost is not None else (f"{model} (fast)" if fast else model,)
             known = Decimal(cost or 0).scaleb(-12)
             given, output, for_5m, for_hour, read = tokens
@@ -124,7 +153,7 @@ class _Sums:
         return found
 
 
-def _key(by: By, tz: tzinfo | None, names: Mapping[str, str]) -> Callable[[Group], str]:
+def _key(by: By, tz: tzinfo | None, names: Mapping[str, str], blocks: Blocks) -> Callable[[Group], str]:
     if by == "model":
         return lambda group: group.model
     if by == "session":
@@ -132,12 +161,14 @@ def _key(by: By, tz: tzinfo | None, names: Mapping[str, str]) -> Callable[[Group
     if by == "project":
         return lambda group: names.get(group.project, group.project)
     known: dict[int | None, str] = {None: UNKNOWN}
-    write = {"day": _day, "week": _week, "month": _month}[by]
 
     def key(group: Group) -> str:
         found = known.get(group.quarter)
         if found is None:
-            found = known[group.quarter] = write((group.quarter or 0) * QUARTER_HOUR // 1000, tz)
+            quarter = group.quarter or 0
+            began = blocks.of(quarter).start if by == "block" else quarter * QUARTER_HOUR
+            moment = _local(began // 1000, tz)
+            found = known[group.quarter] = UNKNOWN if moment is None else _written(moment, by)
         return found
 
     return key
@@ -150,22 +181,13 @@ def _local(seconds: int, tz: tzinfo | None) -> datetime | None:
         return None
 
 
-def _day(seconds: int, tz: tzinfo | None) -> str:
-    moment = _local(seconds, tz)
-    return moment.strftime("%Y-%m-%d") if moment else UNKNOWN
-
-
-def _week(seconds: int, tz: tzinfo | None) -> str:
-    moment = _local(seconds, tz)
-    if moment is None:
-        return UNKNOWN
-    year, week, _ = moment.isocalendar()
-    return f"{year}-W{week:02}"
-
-
-def _month(seconds: int, tz: tzinfo | None) -> str:
-    moment = _local(seconds, tz)
-    return moment.strftime("%Y-%m") if moment else UNKNOWN
+def _written(moment: datetime, by: By) -> str:
+    """By isoformat, which writes four digits of every year, as strftime does not."""
+    if by == "week":
+        year, week, _ = moment.isocalendar()
+        return f"{year:04}-W{week:02}"
+    text = moment.isoformat(timespec="minutes")
+    return text[: {"month": 7, "day": 10}.get(by, 16)]
 
 
 def _matcher(wanted: str, names_of: Callable[[str], tuple[str, ...]]) -> Callable[[str], bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -73,6 +74,51 @@ def test_fast_mode_without_a_rate_of_its_own_is_unknown_and_not_the_ordinary_pri
     assert load().cost_pico("claude-opus-5-5", (1, 0, 0, 0, 0), fast=True) is None
 
 
+MILLION = (10**6, 0, 0, 0, 0)
+
+
+def at(day: str) -> int:
+    return round(datetime.fromisoformat(day + "T00:00:00+00:00").timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("model", "day", "way", "usd"),
+    [
+        ("claude-sonnet-4-20250514", None, {"long": True}, 6),
+        ("claude-sonnet-4-5", None, {"long": True}, 6),
+        ("claude-sonnet-4-6", "2026-03-12", {"long": True}, 6),
+        ("claude-sonnet-4-6", "2026-03-13", {"long": True}, 3),
+        ("claude-sonnet-4-6", None, {"long": True}, None),  # it depends on the time
+        ("claude-sonnet-4-6", None, {}, 3),
+        ("claude-opus-4-6", "2026-03-12", {"long": True}, 10),
+        ("claude-opus-4-6", "2026-03-12", {"fast": True}, 30),
+        ("claude-opus-4-6", "2026-03-12", {"fast": True, "long": True}, 60),
+        ("claude-opus-4-6", "2026-03-13", {"fast": True, "long": True}, 30),
+        ("claude-opus-5", None, {"fast": True, "long": True}, 10),
+        ("claude-opus-5", None, {"long": True}, 5),
+        ("claude-haiku-4-5", None, {"fast": True}, None),
+    ],
+)
+def test_a_request_costs_what_was_valid_for_its_way_of_billing_at_its_time(
+    model: str, day: str | None, way: dict[str, bool], usd: float | None
+) -> None:
+    cost = load().cost_pico(model, MILLION, **way, at_ms=at(day) if day else None)
+    assert cost == (None if usd is None else usd * 10**12)
+
+
+def test_the_rates_of_every_way_of_billing_are_one_multiple_of_the_ordinary_ones_or_dearer() -> None:
+    """A slip of the pen in the file, such as an input price in the place of a read."""
+    for name, periods in load().models.items():
+        for period in periods:
+            given, _, for_5m, for_hour, read = (rate or 0 for rate in period.rates)
+            assert 0 < read < given < for_5m < for_hour, name
+            for other in (period.fast, period.long, period.fast_long):
+                if other is not None:
+                    times = (other[0] or 0) / given
+                    assert times >= 1, name
+                    assert [other[2], other[3], other[4]] == [for_5m * times, for_hour * times, read * times], name
+
+
 def own(tmp_path: Path, document: Any) -> Path:
     path = tmp_path / "prices.json"
     path.write_text(document if isinstance(document, str) else json.dumps(document))
@@ -100,11 +146,55 @@ def test_a_users_prices_replace_the_built_in_ones_model_by_model(tmp_path: Path)
     assert rates.cost_pico("claude-haiku-4-5", (10, 0, 0, 0, 0)) == 10_000_000
 
 
+def test_a_users_prices_from_a_day_on_leave_those_before_it(tmp_path: Path) -> None:
+    changes = [{"from": "2026-12-01", "input": 7}, {"from": "2027-01-01", "input": 8}]
+    rates = load(own(tmp_path, {"models": {"claude-haiku-4-5": changes[0], "new": changes}}))
+    assert rates.cost_pico("claude-haiku-4-5", MILLION, at_ms=at("2026-11-30")) == 10**12
+    assert rates.cost_pico("claude-haiku-4-5", MILLION, at_ms=at("2026-12-01")) == 7 * 10**12
+    found = [rates.cost_pico("new", MILLION, at_ms=at(f"{day}-15")) for day in ("2026-11", "2026-12", "2027-02")]
+    assert found == [None, 7 * 10**12, 8 * 10**12]
+    replaced = load(own(tmp_path, {"models": {"claude-opus-4-6": {"input": 1}}}))
+    assert replaced.cost_pico("claude-opus-4-6", MILLION, long=True, at_ms=at("2026-02-10")) == 10**12
+
+
+def test_a_price_is_exact_however_it_is_written(tmp_path: Path) -> None:
+    rates = load(own(tmp_path, '{"models": {"a": {"input": 0.000001, "output": 1e-1, "cache_read": 0.30}}}'))
+    assert rates.cost_pico("a", (1, 1, 0, 0, 1)) == 1 + 100_000 + 300_000
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "line"),
+    [
+        ('{\n "models": {\n  "a.b": {\n   "input": 1,\n   "output": "x"}}}', "models.a.b.output", 5),
+        ('{"models": {\n\t"a": [{"input": 1},\n\t{"from": "2026-1-1"}]}}', "models.a.1.from", 3),
+        ('{"models": {"a": {\n"input": 1,\n"input": 2}}}', None, 3),
+        ('{"models": {\n"a": {"input" 1}}}', None, 2),
+        ('{\n\n"modles": {}}', "modles", 3),
+        ('{"aliases":\n{"a": "b"}}', "aliases.a", 2),
+    ],
+)
+def test_the_line_of_what_is_wrong_is_told(text: str, field: str | None, line: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(own(tmp_path, text))
+    assert (caught.value.field, caught.value.line) == (field, line)
+
+
 @pytest.mark.parametrize(
     ("document", "field"),
     [
         ("not json", None),
         ("[" * 100_000, None),
+        ('{"models": {"a": {"input": 1' + "0" * 10_000 + "}}}", None),
+        ({"model": {}}, "model"),
+        ({"unit": "EUR per token"}, "unit"),
+        ({"models": {"a": []}}, "models.a"),
+        ({"models": {"a": {"from": 5}}}, "models.a.from"),
+        ({"models": {"a": [{"from": "2026-01-02"}, {"from": "2026-01-01"}]}}, "models.a.1.from"),
+        ({"models": {"a": [{}, {}]}}, "models.a.1.from"),
+        ({"models": {"a": {"input": 0.0000001}}}, "models.a.input"),
+        ({"models": {"a": {"long": {"long": {}}}}}, "models.a.long"),
+        ({"models": {"a": {"fast": {"long": {"input": -1}}}}}, "models.a.fast.long.input"),
+        ({"aliases": {"a": "no-such-model"}}, "aliases.a"),
         ([1], None),
         ({"models": []}, "models"),
         ({"models": {"a": 5}}, "models.a"),

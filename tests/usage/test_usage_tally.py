@@ -55,6 +55,8 @@ def keys(by: Any, *requests: Request, tz: Any = timezone.utc, names: dict[str, s
         ("month", BERLIN, "2026-11-30T23:30:00+00:00", "2026-12"),
         ("day", timezone.utc, "1970-01-01T00:00:00+00:00", "1970-01-01"),
         ("day", timezone.utc, "2099-12-31T23:00:00+00:00", "2099-12-31"),
+        ("day", timezone.utc, "0999-02-03T10:00:00+00:00", "0999-02-03"),
+        ("month", timezone.utc, "0999-02-03T10:00:00+00:00", "0999-02"),
         ("day", BERLIN, "9999-12-31T23:30:00+00:00", UNKNOWN),
         ("day", timezone.utc, None, UNKNOWN),
         ("week", timezone.utc, None, UNKNOWN),
@@ -112,6 +114,18 @@ def test_a_cost_that_is_unknown_in_part_is_null_and_what_is_known_stands_beside_
     assert total["cost_usd"] is None
     assert total["cost_unknown_models"] == ["claude-unheard-of"]
     assert total["cost_known_usd"] == (10 * 4 + 5 * 20) / 1e6
+
+
+def test_each_request_costs_what_was_valid_at_its_time() -> None:
+    whole = {
+        "model": "claude-opus-4-6",
+        "input_tokens": 10**6,
+        "output_tokens": 0,
+    }  # a long context
+    early = request("2026-03-12T23:59:59.999+00:00", **whole)
+    late = request("2026-03-13T00:00:00+00:00", **whole)
+    assert tally.total(fold([early, late, late]), PRICES).cost_usd == 10 + 5 + 5
+    assert tally.total(fold([request(None, **whole)]), PRICES).cost_usd is None
 
 
 def test_no_tokens_cost_nothing_whatever_the_model() -> None:
