@@ -106,7 +106,7 @@ def test_the_page_shows_totals_days_models_projects_and_where_they_come_from(
         "context-cleaner status",
     ):
         assert words in seen.text
-    for words in ("1,001,000", "2,200", SONNET, HAIKU, "/home/ada/engine", "/home/ada/notes", "Cost by day", "$3.03"):
+    for words in ("1,001,000", "2,200", SONNET, HAIKU, "/home/ada/engine", "/home/ada/notes", "Cost by day", "$6.05"):
         assert words in seen.text
     assert seen.elements.count("table") == 3
     assert answer.text.count('class="bar"') == 2
