@@ -187,20 +187,35 @@ def events(options: Options, lines=None, since=None, service=None, follow=False)
 @command(
     help={
         **LOOKS,
-        "by": "day, week, month, model, project or session",
-        "since": "first day: 2026-01-31, or 7d",
-        "until": "last day",
-        "model": "only this model",
-        "project": "only this project",
+        "quiet": "no table: the exit code speaks (JSON and CSV stay)",
+        "by": "day, week, month, model, project, session, or block (the five hours in which limits are counted)",
+        "since": "first day: 2026-01-31, or 7d; or a time, or 36h",
+        "until": "last day, or a time",
+        "model": "only this model, or a pattern such as '*haiku*'",
+        "project": "only this project, or a pattern",
         "source": "auto, clickhouse, cache or files",
+        "tz": "time zone of the days: Europe/Berlin, UTC (default: this machine's)",
+        "limit": "rows of the table, the rest added up in one (default 40 on a terminal; 0: all)",
+        "csv": "the rows as CSV",
     }
 )
-def usage(options: Options, by="day", since=None, until=None, model=None, project=None, source="auto"):  # type: ignore[no-untyped-def]
+def usage(
+    options: Options,
+    by="day",
+    since=None,
+    until=None,
+    model=None,
+    project=None,
+    source="auto",
+    tz=None,
+    limit=None,
+    csv=False,
+):  # type: ignore[no-untyped-def]
     """Tokens and cost of Claude Code sessions."""
     from cc.operations import usage as operate
 
-    asked = {"by": by, "since": since, "until": until, "model": model, "project": project, "source": source}
-    perform("usage", options, lambda session: operate(session, asked), READS)
+    asked = {"by": by, "since": since, "until": until, "model": model, "project": project, "source": source, "tz": tz}
+    perform("usage", options, lambda session: operate(session, asked, csv=csv, limit=limit), READS)
 
 
 @command(

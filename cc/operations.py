@@ -166,20 +166,12 @@ def _watch(session: Session, look: Callable[..., Answer]) -> None:
         raise Interrupted("nobody watches any more")
 
 
-def usage(session: Session, asked: Mapping[str, Any]) -> Answer:
+def usage(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: str | None) -> Answer:
     """Tokens and cost of Claude Code sessions."""
-    from datetime import datetime, timezone
+    from cc.usage_command import answer
 
-    from cc.clock import wall_time
-    from cc.report.usage import usage_text
-    from cc.usage.query import parse
-    from cc.usage.reader import read_usage
-    from cc.usage.sources import sources
-
-    now = datetime.fromtimestamp(wall_time(), timezone.utc)
-    reading = read_usage(parse(**asked, now=now), sources(session.settings, os.environ))
-    text = "" if session.options.json else usage_text(reading, session.console.width)
-    return Answer(reading.as_dict(), text, 3 if session.options.strict and reading.degraded else 0)
+    shown = None if limit is None else _count(limit, "--limit")
+    return answer(session, asked, csv=csv, limit=shown)
 
 
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:
@@ -329,9 +321,9 @@ def logs(session: Session, service: str, *, lines: str, follow: bool) -> None:
         tell_log(stack_of(session), service, count, tell, feed.aside, follow=follow)
 
 
-def _count(text: str) -> int:
+def _count(text: str, flag: str = "--lines") -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise UsageError(f"--lines must be a number of lines, 0 or more, not {text!r}", field="--lines")
+        raise UsageError(f"{flag} must be a whole number, 0 or more, not {text!r}", field=flag)
     return int(text)
 
 

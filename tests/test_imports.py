@@ -28,8 +28,9 @@ MAY = {
     "drill": LEAVES | {"engine", "shell", "resources", "services"},
     "operations": LEAVES
     | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report", "drill"}
-    | {"command_line", "feed"},
+    | {"command_line", "feed", "usage_command"},
     "feed": {"errors", "command_line"},
+    "usage_command": LEAVES | {"usage", "report", "command_line"},
     "program": LEAVES | {"services"},
 }
 ONE_IMPORTER = {

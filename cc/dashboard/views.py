@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, tzinfo
+from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ from cc import __version__
 from cc.dashboard import text
 from cc.dashboard.chart import Chart, chart, day_name
 from cc.usage.model import Coverage, Reading, Row, Totals
+from cc.usage.query import day_of
 
 if TYPE_CHECKING:
     from cc.dashboard.identity import Identity
@@ -151,8 +152,8 @@ def page(
         chart=chart(
             readings.day.rows,
             now.astimezone(query.tz).date(),
-            since=_day(query.since, query.tz),
-            until=_day(query.until, query.tz),
+            since=day_of(query.since, query.tz),
+            until=day_of(query.until, query.tz),
         ),
         days=tuple(_figures(row) for row in reversed(readings.day.rows)),
         models=_table(readings.model, asked, "model"),
@@ -174,7 +175,7 @@ def coverage_text(coverage: Coverage, tz: tzinfo | None) -> str:
     said = [f"{text.plural(coverage.files, 'file')}, {text.plural(coverage.lines, 'line')}"]
     if coverage.only_telemetry or coverage.in_both:
         said.append(text.plural(coverage.only_telemetry + coverage.in_both, "request") + " from telemetry")
-    days = [_day(_moment_of(moment), tz) for moment in (coverage.first, coverage.last)]
+    days = [day_of(_moment_of(moment), tz) for moment in (coverage.first, coverage.last)]
     first, last = (f"{day_name(day)} {day.year}" if day else "" for day in days)
     if first and last:
         said.append(first if first == last else f"{first} – {last}")
@@ -304,7 +305,3 @@ def _moment_of(moment: str | None) -> datetime | None:
         return datetime.fromisoformat(moment.replace("Z", "+00:00")) if moment else None
     except ValueError:
         return None
-
-
-def _day(moment: date | datetime | None, tz: tzinfo | None) -> date | None:
-    return moment.astimezone(tz).date() if isinstance(moment, datetime) else moment

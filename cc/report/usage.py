@@ -1,46 +1,175 @@
-"""`usage` for people: totals first, then the table, then where the numbers come from."""
+"""`usage` for people: totals first, then the days as a line, the table, and where the numbers come from."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
+from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
+from itertools import chain
 
+from cc.dashboard.chart import chart
+from cc.dashboard.text import plural, short
+from cc.report.console import painted
 from cc.report.printable import one_line
+from cc.report.screen import Screen
 from cc.report.table import table
-from cc.usage.model import Reading, Totals
+from cc.usage.model import OF_TIME, Reading, Row, Totals, UsageQuery
+from cc.usage.query import day_of
 
 HEADERS = ("requests", "input", "output", "cache write", "cache read", "cost USD")
+ROWS_SHOWN = 40
+"""On a terminal, unless more are asked for."""
+LEAST_BAR, MOST_BAR = 8, 40
 
 
-def usage_text(reading: Reading, width: int | None = None) -> str:
-    """The text, for a terminal of that width. A cost that is not known is a dash, and its models are named below."""
-    rows = [(row.key, *_cells(row.totals)) for row in reading.rows]
-    rows.append(("total", *_cells(reading.total)))
-    lines = [table((reading.by or "", *HEADERS), rows, right=range(1, len(HEADERS) + 1), width=width)]
-    if reading.total.cost_unknown_models:
-        known = _money(reading.total.cost_known_usd)
-        models = one_line(", ".join(reading.total.cost_unknown_models))
-        lines += _wrapped(f"no price is known for: {models}; the rest cost {known} USD", width)
-    lines.append("")
-    for line in _provenance(reading):
-        lines += _wrapped(one_line(line), width)
-    return "\n".join(lines)
+def usage_text(
+    reading: Reading,
+    query: UsageQuery,
+    now: datetime,
+    screen: Screen,
+    *,
+    limit: int | None = None,
+    by_day: Sequence[Row] = (),
+) -> str:
+    """The text. A cost that is not known is a dash, and its models are named.
+
+    `limit` is how many rows are shown, the rest being added up in one; 0: all. `by_day` are the days that are drawn.
+    """
+    if limit is None:
+        limit = 0 if screen.width is None else ROWS_SHOWN
+    parts = [_totals(reading.total, screen), _days(by_day, query, now, screen)]
+    if reading.rows:
+        parts.append(_table(reading, screen, limit))
+    parts.append(list(chain.from_iterable(_active(row, screen, query.tz) for row in reading.rows)))
+    parts.append(list(chain.from_iterable(_wrapped(one_line(line), screen) for line in provenance(reading))))
+    return screen.text("\n\n".join("\n".join(part) for part in parts if part))
 
 
-def _wrapped(line: str, width: int | None) -> list[str]:
-    if width is None:
+def _totals(total: Totals, screen: Screen) -> list[str]:
+    cost = "cost unknown" if total.cost_usd is None else f"{_money(total.cost_usd)} USD"
+    counts = f"{plural(total.messages, 'request')}, {plural(total.tokens, 'token')}"
+    lines = _wrapped(f"{counts}, {cost}", screen)
+    if screen.colour:
+        lines = [painted("hint", line) for line in lines]
+    kinds = [f"{name} {count}" for name, count in zip(HEADERS[1:5], _cells(total)[1:5], strict=True)]
+    together = ", ".join(kind.replace(" ", "\u00a0") for kind in kinds)  # no line ends between a name and its number
+    lines += [line.replace("\u00a0", " ") for line in _wrapped(together, screen)]
+    if total.cost_unknown_models:
+        models = ", ".join(total.cost_unknown_models)
+        known = _money(total.cost_known_usd)
+        lines += _wrapped(one_line(f"no price is known for: {models}; the rest cost {known} USD"), screen)
+    return lines
+
+
+def _days(by_day: Sequence[Row], query: UsageQuery, now: datetime, screen: Screen) -> list[str]:
+    """The last days as a line; nothing where it does not fit, or where there is but one day to show."""
+    edges = {"since": day_of(query.since, query.tz), "until": day_of(query.until, query.tz)}
+    days = chart(by_day, now.astimezone(query.tz).date(), **edges)
+    shares = [bar.height / 100 for bar in days.bars] if days else []
+    line = f"|{screen.sparkline(shares)}|"
+    if days is None or screen.width is None or len(line) > screen.width or sum(share > 0 for share in shares) < 2:
+        return []
+    said = one_line(days.summary if days.note is None else f"{days.summary} {days.note}")
+    if len(line) + 2 + len(said) <= screen.width:
+        return [f"{line}  {said}"]
+    return [line, *_wrapped(said, screen)]
+
+
+def _table(reading: Reading, screen: Screen, limit: int) -> list[str]:
+    by = reading.by or ""
+    rows, rest = _split(reading.rows, limit, latest=by in OF_TIME)
+    keys = [row.key + ("*" if row.block is not None and row.block.now is not None else "") for row in rows]
+    cells: dict[bool, list[tuple[str, ...]]] = {
+        brief: [(key, *_cells(row.totals, brief=brief)) for key, row in zip(keys, rows, strict=True)]
+        for brief in (False, True)
+    }
+    bars = _shares([row.totals for row in rows])
+    if rest:
+        added = sum((row.totals for row in rest), Totals())
+        place = 0 if by in OF_TIME else len(rows)
+        label = f"{len(rest):,} {'earlier' if by in OF_TIME else 'more'}"
+        for brief, lines in cells.items():
+            lines.insert(place, (label, *_cells(added, brief=brief)))
+        bars.insert(place, 0.0)
+    return _drawn((by, *HEADERS), cells, bars, screen)
+
+
+def _split(rows: Sequence[Row], limit: int, *, latest: bool) -> tuple[Sequence[Row], Sequence[Row]]:
+    """What is shown, and what is not: of times the earlier ones, of all else the smaller ones."""
+    if not limit or len(rows) <= limit:
+        return rows, ()
+    return (rows[-limit:], rows[:-limit]) if latest else (rows[:limit], rows[limit:])
+
+
+def _shares(shown: Sequence[Totals]) -> list[float]:
+    """Of the highest: in cost if that of each is known, else in tokens."""
+    costs = all(totals.cost_usd is not None for totals in shown) and any(totals.cost_usd for totals in shown)
+    values = [float(totals.cost_usd or 0) if costs else float(totals.tokens) for totals in shown]
+    highest = max(values) or 1.0
+    return [value / highest for value in values]
+
+
+def _drawn(
+    headers: tuple[str, ...], cells: dict[bool, list[tuple[str, ...]]], bars: Sequence[float], screen: Screen
+) -> list[str]:
+    """The best that fits: whole numbers and bars, short numbers and bars, the same without; and then keys give way."""
+    right = range(1, len(headers))
+    if screen.width is None:
+        return table(headers, cells[False], right=right).splitlines()
+    for bar in (LEAST_BAR + 2, 0):
+        for lines in cells.values():
+            room = screen.width - bar
+            text = table(headers, lines, right=right, width=room).splitlines()
+            if max(map(len, text)) <= room and not any("…" in line for line in text):
+                return _with_bars(text, bars, screen) if bar else text
+    return table(headers, cells[True], right=right, width=screen.width).splitlines()
+
+
+def _with_bars(text: list[str], bars: Sequence[float], screen: Screen) -> list[str]:
+    width = max(map(len, text))
+    most = min((screen.width or 0) - width - 2, MOST_BAR)
+    above = len(text) - len(bars)
+    drawn = [screen.bar(share, most) for share in bars]
+    if screen.colour:
+        drawn = [painted("ok", bar) if bar else "" for bar in drawn]
+    rows = [f"{line:{width}}  {bar}".rstrip() for line, bar in zip(text[above:], drawn, strict=True)]
+    return [*text[:above], *rows]
+
+
+def _active(row: Row, screen: Screen, tz: tzinfo | None) -> list[str]:
+    """What is known of the active block, and where it leads."""
+    block = row.block
+    if block is None or block.now is None:
+        return []
+    until = datetime.fromtimestamp(block.end / 1000, timezone.utc).astimezone(tz)
+    left = (block.end - block.now) // 60_000
+    said = f"* active until {until:%H:%M}, {left // 60} h {left % 60:02} min from now"
+    led = block.projected(row.totals)
+    if led is not None:
+        rate, cost = f"{led.tokens_per_minute:,} tokens a minute", f"{short(led.tokens)} tokens"
+        if led.cost_per_hour is not None:
+            rate, cost = f"{rate} and {_money(led.cost_per_hour)} USD an hour", f"{cost} and {_money(led.cost_usd)} USD"
+        said += f"; so far {rate}; if it goes on so (a projection), {cost} by then"
+    return _wrapped(said, screen)
+
+
+def _wrapped(line: str, screen: Screen) -> list[str]:
+    if screen.width is None:
         return [line]
-    return textwrap.wrap(line, max(width, 20), subsequent_indent="  ", break_on_hyphens=False)
+    return textwrap.wrap(line, max(screen.width, 20), subsequent_indent="  ", break_on_hyphens=False)
 
 
-def _cells(totals: Totals) -> tuple[str, ...]:
+def _cells(totals: Totals, *, brief: bool = False) -> tuple[str, ...]:
+    count = short if brief else "{:,}".format
+    cost = totals.cost_usd
     return (
-        f"{totals.messages:,}",
-        f"{totals.input_tokens:,}",
-        f"{totals.output_tokens:,}",
-        f"{totals.cache_creation_tokens:,}",
-        f"{totals.cache_read_tokens:,}",
-        _money(totals.cost_usd),
+        count(totals.messages),
+        count(totals.input_tokens),
+        count(totals.output_tokens),
+        count(totals.cache_creation_tokens),
+        count(totals.cache_read_tokens),
+        f"{cost:,.0f}" if brief and cost is not None and cost >= 10_000 else _money(cost),
     )
 
 
@@ -53,14 +182,15 @@ def _money(cost: Decimal | None) -> str:
     return f"{cost:.6f}" if cost >= Decimal("0.000001") else "<0.000001"
 
 
-def _provenance(reading: Reading) -> list[str]:
+def provenance(reading: Reading) -> list[str]:
+    """Where the numbers come from, and what could not be read."""
     coverage = reading.coverage
     stale = ", stale" if reading.stale else ""
     lines = [
         f"source: {reading.source}{stale}, as of {reading.as_of}" + (f" ({reading.reason})" if reading.reason else "")
     ]
     span = f", {coverage.first} to {coverage.last}" if coverage.first else ""
-    lines.append(f"coverage: {coverage.files:,} files, {coverage.lines:,} lines{span}")
+    lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
     if coverage.skipped_lines:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in coverage.skipped_by_kind.items())
         lines.append(f"skipped: {coverage.skipped_lines:,} lines ({kinds})")

@@ -214,15 +214,16 @@ class Row(NamedTuple):
     totals: Totals
     block: Block | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        """The key and the fields of `total`; a block's start, end, whether it is active, and where it leads."""
+    def as_dict(self, *, of_blocks: bool = False) -> dict[str, Any]:
+        """The key and the fields of `total`; among blocks its start, end, whether it is active, and where it leads."""
         told: dict[str, Any] = {"key": self.key, **self.totals.as_dict()}
-        if self.block is not None:
-            projection = self.block.projected(self.totals)
+        if of_blocks:
+            block = self.block
+            projection = None if block is None else block.projected(self.totals)
             told |= {
-                "start": moment(self.block.start),
-                "end": moment(self.block.end),
-                "active": self.block.now is not None,
+                "start": None if block is None else moment(block.start),
+                "end": None if block is None else moment(block.end),
+                "active": block is not None and block.now is not None,
                 "projection": None if projection is None else projection.as_dict(),
             }
         return told
@@ -261,7 +262,7 @@ class Reading:
             "coverage": self.coverage.as_dict(),
             "total": self.total.as_dict(),
             "by": self.by,
-            "rows": [row.as_dict() for row in self.rows],
+            "rows": [row.as_dict(of_blocks=self.by == "block") for row in self.rows],
             "rung": self.rung,
             "degraded": self.degraded,
             "tried": [attempt.as_dict() for attempt in self.tried],

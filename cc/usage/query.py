@@ -106,6 +106,11 @@ def end_of(moment: date | datetime, tz: tzinfo | None) -> int:
         return _milliseconds(datetime.max.replace(tzinfo=timezone.utc))
 
 
+def day_of(moment: date | datetime | None, tz: tzinfo | None) -> date | None:
+    """The day of `tz` in which it lies."""
+    return moment.astimezone(tz).date() if isinstance(moment, datetime) else moment
+
+
 def _midnight(day: date, tz: tzinfo | None) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=tz)
 

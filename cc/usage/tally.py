@@ -93,7 +93,7 @@ def grouped(
     for group, numbers in groups.items():
         key = key_of(group)
         sums.add(key, group, numbers)
-        if by == "block" and group.quarter is not None:
+        if by == "block" and group.quarter is not None and key != UNKNOWN:
             found[key] = blocks.of(group.quarter)
     rows = [Row(key, totals, found.get(key)) for key, totals in sums.totals().items()]
     if by in OF_TIME:

@@ -1,17 +1,14 @@
-"""Tables, `status` and `usage` as people read them."""
+"""Tables and `status` as people read them."""
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from cc.report.status import status_document, status_text
 from cc.report.table import table
-from cc.report.usage import usage_text
 from cc.services.health import Health
-from cc.usage.model import Coverage, Reading, Row, Totals
 
 
 def test_columns_stand_under_their_headers_numbers_to_the_right() -> None:
@@ -153,62 +150,3 @@ def test_status_for_people_has_a_line_for_each_service_and_for_each_reason() -> 
     assert lines[2].split() == ["clickhouse", "running", "healthy", "1.0", "min", "http://127.0.0.1:8123", "7"]
     assert lines[3].split() == ["collector", "exited", "unhealthy", "-", "-", "-"]
     assert lines[4:] == ["degraded: collector: exited with code 1"]
-
-
-def totals(cost: str | None = "0", **more: Any) -> Totals:
-    return Totals(1200, 1000, 200, 30, 4_000_000, None if cost is None else Decimal(cost), **more)
-
-
-def reading(total: Totals, **more: Any) -> Reading:
-    given = {
-        "source": "files", "as_of": "2026-11-24T10:00:00Z", "stale": False, "reason": None, "by": "day",
-        "coverage": Coverage(files=3, lines=1234), "total": total, **more,
-    }  # fmt: skip
-    return Reading(**given)
-
-
-@pytest.mark.parametrize(
-    ("cost", "said"),
-    [
-        (None, "-"), ("0", "0.00"), ("0.01", "0.01"), ("1234.567", "1,234.57"), ("0.0099", "0.009900"),
-        ("0.000001", "0.000001"), ("0.00000008", "<0.000001"),
-    ],
-)  # fmt: skip
-def test_money_is_said_to_the_cent_little_of_it_finer_and_none_known_as_a_dash(cost: str | None, said: str) -> None:
-    row = usage_text(reading(totals(cost))).splitlines()[2]
-    assert row.split() == ["total", "1,200", "1,000", "200", "30", "4,000,000", said]
-
-
-def test_usage_has_a_row_for_each_key_and_the_total_last() -> None:
-    text = usage_text(reading(totals("3"), rows=(Row("2026-11-23", totals("1")), Row("2026-11-24", totals("2")))))
-    lines = text.splitlines()
-    assert lines[0].split() == ["day", "requests", "input", "output", "cache", "write", "cache", "read", "cost", "USD"]
-    assert [line.split()[0] for line in lines[2:5]] == ["2026-11-23", "2026-11-24", "total"]
-    assert lines[5:] == ["", "source: files, as of 2026-11-24T10:00:00Z", "coverage: 3 files, 1,234 lines"]
-
-
-def test_models_without_a_price_are_named_with_what_the_rest_cost() -> None:
-    text = usage_text(reading(totals(None, cost_unknown_models=("x", "y"), cost_known_usd=Decimal("1.5"))))
-    assert "no price is known for: x, y; the rest cost 1.50 USD" in text.splitlines()
-
-
-def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> None:
-    coverage = Coverage(
-        files=3, lines=1234, skipped_lines=5, skipped_by_kind={"cut": 4, "not_json": 1},
-        unreadable=(("/a\x1b[2J", "Permission denied"),), first="2026-01-01T00:00:00Z", last="2026-02-01T00:00:00Z",
-    )  # fmt: skip
-    text = usage_text(
-        reading(totals(), source="cache", stale=True, reason="ClickHouse is down", coverage=coverage, notes=("note",))
-    )
-    assert text.split("\n\n")[1].splitlines() == [
-        "source: cache, stale, as of 2026-11-24T10:00:00Z (ClickHouse is down)",
-        "coverage: 3 files, 1,234 lines, 2026-01-01T00:00:00Z to 2026-02-01T00:00:00Z",
-        "skipped: 5 lines (4 cut, 1 not_json)",
-        "not read: /a\ufffd[2J: Permission denied",
-        "note",
-    ]
-
-
-def test_for_a_terminal_the_provenance_is_broken_at_its_width() -> None:
-    text = usage_text(reading(totals(), reason="one reason after another " * 5), width=80)
-    assert max(map(len, text.splitlines())) <= 80

@@ -60,8 +60,8 @@ def test_blocks_begin_with_the_hour_of_their_first_request(moments: list[str | N
 def test_the_hour_is_one_of_utc_and_the_key_the_time_of_the_zone() -> None:
     (row,) = rows(request("2026-11-24T10:40"), request("2026-11-24T14:50"), tz=KOLKATA)
     assert row.key == "2026-11-24T15:30"
-    assert row.as_dict()["start"] == "2026-11-24T10:00:00Z"
-    assert row.as_dict()["end"] == "2026-11-24T15:00:00Z"
+    assert row.as_dict(of_blocks=True)["start"] == "2026-11-24T10:00:00Z"
+    assert row.as_dict(of_blocks=True)["end"] == "2026-11-24T15:00:00Z"
 
 
 def test_a_block_is_the_same_whatever_part_of_it_is_asked_for() -> None:
@@ -83,8 +83,8 @@ def test_a_block_is_the_same_whatever_part_of_it_is_asked_for() -> None:
 )  # fmt: skip
 def test_active_is_the_block_that_has_begun_and_is_not_over(now: str, active: list[bool]) -> None:
     found = rows(request("2026-11-24T10:40"), request("2026-11-25T10:40"), now=now)
-    assert [row.as_dict()["active"] for row in found] == active
-    assert [row.as_dict()["projection"] is not None for row in found] == [
+    assert [row.as_dict(of_blocks=True)["active"] for row in found] == active
+    assert [row.as_dict(of_blocks=True)["projection"] is not None for row in found] == [
         each and now != "2026-11-24T10:39" for each in active
     ]
 
@@ -116,7 +116,9 @@ def test_of_an_unknown_cost_no_cost_is_projected() -> None:
     assert (led.cost_usd, led.cost_per_hour, led.tokens) == (None, None, 27_000)
 
 
-def test_rows_of_other_groupings_have_no_fields_of_a_block() -> None:
-    groups = fold([request("2026-11-24T10:40")])
-    (row,) = tally.grouped(groups, "day", prices.load(), UTC, {}, Blocks(groups, 0))
-    assert "active" not in row.as_dict()
+def test_what_is_in_no_block_has_the_fields_of_one_all_the_same() -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+    (row,) = rows(request(None), request("9999-12-31T23:30"), tz=berlin)  # a time that the zone's calendar has not
+    told = row.as_dict(of_blocks=True)
+    assert (row.key, row.totals.messages) == (UNKNOWN, 2)
+    assert [told[name] for name in ("start", "end", "active", "projection")] == [None, None, False, None]
