@@ -72,7 +72,7 @@ def chart(rows: Sequence[Row], today: date, *, since: date | None = None, until:
     first = max(last - timedelta(days=DAYS - 1), since) if since else last - timedelta(days=DAYS - 1)
     earlier = not any(first <= day <= last for day in by_day)
     if earlier:
-        last = max(by_day)
+        last = max((day for day in by_day if day <= last), default=max(by_day))
         first = last - timedelta(days=DAYS - 1)
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     shown = [by_day.get(day, Totals()) for day in days]

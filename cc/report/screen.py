@@ -14,7 +14,7 @@ PLAIN_STEPS = ".:-=+*%@"
 COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
 """What Python itself puts in LC_CTYPE where the locale is C (PEP 538): nobody said that."""
 
-OURS = str.maketrans({"…": "~", "–": "-", "·": ","})
+OURS = str.maketrans({"…": "~", "–": "-"})
 """What we write ourselves beyond ASCII. Names of others stay as they are, as far as the stream takes them."""
 
 
@@ -50,7 +50,7 @@ def screen_of(stream: TextIO, environ: Mapping[str, str], width: int | None, *, 
     would write UTF-8: the terminal may not.
     """
     try:
-        (EIGHTHS + STEPS + "…–·").encode(stream.encoding or "utf-8")
+        (EIGHTHS + STEPS + "…–").encode(stream.encoding or "utf-8")
         encodes = True
     except (UnicodeError, LookupError):
         encodes = False

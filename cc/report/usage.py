@@ -191,6 +191,8 @@ def provenance(reading: Reading) -> list[str]:
     ]
     span = f", {coverage.first} to {coverage.last}" if coverage.first else ""
     lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
+    if reading.prices_as_of and reading.total.messages:
+        lines.append(f"prices: the list of {reading.prices_as_of}, where the client itself put no cost")
     if coverage.skipped_lines:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in coverage.skipped_by_kind.items())
         lines.append(f"skipped: {coverage.skipped_lines:,} lines ({kinds})")

@@ -237,6 +237,7 @@ class Reading:
     files hold, and `reason` says that it was empty. `as_of` is when the best source was asked (for the cache: when the
     store last answered). `degraded` is True when ClickHouse could not be asked and nobody had ruled it out.
     `notes` are sentences about what else went wrong on the way, such as a cache that could not be written.
+    `prices_as_of` is the date of the list by which was priced what the client itself had put no cost to.
     """
 
     source: Origin
@@ -251,9 +252,10 @@ class Reading:
     degraded: bool = False
     tried: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = ()
+    prices_as_of: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The `usage` document of CLI.md; `rung`, `degraded`, `tried` and `notes` are added to it."""
+        """The `usage` document of CLI.md; `rung`, `degraded`, `tried`, `notes` and `prices_as_of` are added."""
         return {
             "source": self.source,
             "as_of": self.as_of,
@@ -267,6 +269,7 @@ class Reading:
             "degraded": self.degraded,
             "tried": [attempt.as_dict() for attempt in self.tried],
             "notes": list(self.notes),
+            "prices_as_of": self.prices_as_of,
         }
 
 

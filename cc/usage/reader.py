@@ -239,6 +239,7 @@ def _answer(
         base,
         total=tally.total(found, rates),
         by=query.by,
+        prices_as_of=rates.as_of,
         rows=tally.grouped(found, query.by, rates, query.tz, names, blocks) if query.by else (),
         notes=notes,
     )

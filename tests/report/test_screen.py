@@ -60,7 +60,7 @@ def test_a_stream_that_cannot_encode_blocks_gets_ascii(encoding: str, unicode: b
 
 
 def test_what_is_ours_in_a_text_is_ascii_for_it_too() -> None:
-    assert Screen(80, unicode=False).text("4 Nov – 24 Nov · a…b é") == "4 Nov - 24 Nov , a~b é"
+    assert Screen(80, unicode=False).text("4 Nov – 24 Nov, a…b é") == "4 Nov - 24 Nov, a~b é"
     assert Screen(80).text("a…b") == "a…b"
 
 

@@ -88,10 +88,12 @@ def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> Non
         files=3, lines=1234, skipped_lines=5, skipped_by_kind={"cut": 4, "not_json": 1},
         unreadable=(("/a\x1b[2J", "Permission denied"),), first="2026-01-01T00:00:00Z", last="2026-02-01T00:00:00Z",
     )  # fmt: skip
-    text = shown(reading(source="cache", stale=True, reason="ClickHouse is down", coverage=coverage, notes=("note",)))
+    more = {"coverage": coverage, "notes": ("note",), "prices_as_of": "2026-11-23"}
+    text = shown(reading(source="cache", stale=True, reason="ClickHouse is down", **more))
     assert text.split("\n\n")[-1].splitlines() == [
         "source: cache, stale, as of 2026-11-24T10:00:00Z (ClickHouse is down)",
         "coverage: 3 files, 1,234 lines, 2026-01-01T00:00:00Z to 2026-02-01T00:00:00Z",
+        "prices: the list of 2026-11-23, where the client itself put no cost",
         "skipped: 5 lines (4 cut, 1 not_json)",
         "not read: /a\ufffd[2J: Permission denied",
         "note",
@@ -173,6 +175,13 @@ def test_days_of_1970_and_2099_leave_the_line_at_today() -> None:
     line = shown(reading(rows=odd), Screen(120), by_day=odd).split("\n\n")[1]
     assert line.startswith(f"|{' ' * 28}██|")
     assert "26 Oct – 24 Nov 2026" in line
+
+
+def test_days_to_come_do_not_hide_those_before_the_last_month() -> None:
+    odd = (*days(41, 40), Row("2099-12-31", totals("900")))
+    text = shown(reading(rows=odd), Screen(120), by_day=odd).split("\n\n")[1]
+    assert "16 Sep – 15 Oct 2026" in text
+    assert "Nothing in the last 30 days" in text
 
 
 def active(minutes: int) -> Row:
