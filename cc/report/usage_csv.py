@@ -6,6 +6,7 @@ import csv
 import io
 from decimal import Decimal
 
+from cc.report.printable import CONTROLS
 from cc.usage.model import Reading, Row
 
 FIELDS = (
@@ -13,7 +14,7 @@ FIELDS = (
     "cost_known_usd", "cost_unknown_models",
 )  # fmt: skip
 OF_A_BLOCK = ("start", "end", "active")
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\n")
 """With what a cell begins that a spreadsheet would run (OWASP, "CSV Injection"): names are those of others."""
 
 
@@ -53,5 +54,6 @@ def _money(cost: Decimal | None) -> str:
 
 
 def _text(text: str) -> str:
-    """An apostrophe before what would be a formula: a spreadsheet then shows it, and runs nothing."""
+    """An apostrophe before what would be a formula, and nothing that moves a cursor, should it go to a terminal."""
+    text = CONTROLS.sub("\ufffd", text)
     return f"'{text}" if text.startswith(FORMULA) else text
