@@ -17,6 +17,7 @@ from cc.clock import wall_time
 from cc.command_line import Answer, Session, write_out
 from cc.errors import UsageError
 from cc.report.printable import one_line
+from cc.report.progress import Progress
 from cc.report.screen import screen_of
 from cc.report.usage import provenance, usage_text
 from cc.report.usage_csv import usage_csv
@@ -40,7 +41,11 @@ def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: int 
     query = parse(**asked, now=now)
     width = None if csv or json else session.console.width
     queries = (query,) if width is None else (query, replace(query, by="day"))
-    reading, *days = read_usages(queries, sources(session.settings, os.environ))
+    progress = Progress(sys.stderr, session.clock, "reading session files")
+    try:
+        reading, *days = read_usages(queries, sources(session.settings, os.environ), progress)
+    finally:
+        progress.close()
     code = 3 if session.options.strict and reading.degraded else 0
     if json:
         return Answer(reading.as_dict(), "", code)

@@ -14,7 +14,7 @@ from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.screen import Screen
 from cc.report.table import table
-from cc.usage.model import OF_TIME, Reading, Row, Totals, UsageQuery
+from cc.usage.model import OF_TIME, Coverage, Reading, Row, Totals, UsageQuery
 from cc.usage.query import day_of
 
 HEADERS = ("requests", "input", "output", "cache write", "cache read", "cost USD")
@@ -191,6 +191,7 @@ def provenance(reading: Reading) -> list[str]:
     ]
     span = f", {coverage.first} to {coverage.last}" if coverage.first else ""
     lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
+    lines += _compared(coverage)
     if reading.prices_as_of and reading.total.messages:
         lines.append(f"prices: the list of {reading.prices_as_of}, where the client itself put no cost")
     if coverage.skipped_lines:
@@ -199,3 +200,29 @@ def provenance(reading: Reading) -> list[str]:
     lines += [f"not read: {path}: {why}" for path, why in coverage.unreadable]
     lines += list(reading.notes)
     return lines
+
+
+def _compared(coverage: Coverage) -> list[str]:
+    """Of the sources with each other, and of what is counted with what the clients themselves say."""
+    lines = []
+    if coverage.in_both or coverage.only_telemetry:
+        requests = plural(coverage.in_both, "request")
+        alone = f"{coverage.only_telemetry:,} only there, {coverage.only_files:,} only in files"
+        added = plural(coverage.output_tokens_added, "output token")
+        lines.append(f"telemetry: {requests} in both, {alone}; its final numbers added {added}")
+    sessions, differ = coverage.client_totals.get("sessions", 0), coverage.client_totals.get("differ", ())
+    if sessions:
+        said = f"clients state the cost of {plural(sessions, 'session')}: "
+        if not differ:
+            said += "as counted"
+        for one in differ[:1]:
+            client, counted = _stated(one["client_usd"]), _stated(one["counted_usd"])
+            said += (
+                f"{len(differ):,} other than counted, most of all {one['session']} ({client} said, {counted} counted)"
+            )
+        lines.append(said)
+    return lines
+
+
+def _stated(cost: float | None) -> str:
+    return "unknown" if cost is None else f"{_money(Decimal(str(cost)))} USD"

@@ -100,6 +100,39 @@ def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> Non
     ]
 
 
+def compared(**more: Any) -> list[str]:
+    return shown(reading(coverage=Coverage(**more))).split("\n\n")[-1].splitlines()[2:]
+
+
+def test_what_telemetry_and_files_tell_of_each_other_is_said() -> None:
+    assert compared(only_files=5, only_telemetry=3, in_both=1200, output_tokens_added=1) == [
+        "telemetry: 1,200 requests in both, 3 only there, 5 only in files; its final numbers added 1 output token"
+    ]
+    assert compared(only_files=5) == []
+
+
+@pytest.mark.parametrize(
+    ("differ", "said"),
+    [
+        ([], "as counted"),
+        (
+            [{"session": "s1", "client_usd": 1.25, "counted_usd": 0.005972}, {"session": "s2"}],
+            "2 other than counted, most of all s1 (1.25 USD said, 0.005972 USD counted)",
+        ),
+        (
+            [{"session": "s1", "client_usd": 1.25, "counted_usd": None}],
+            "1 other than counted, most of all s1 (1.25 USD said, unknown counted)",
+        ),
+    ],
+)
+def test_what_clients_say_that_their_sessions_cost_is_held_against_what_is_counted(
+    differ: list[dict[str, Any]], said: str
+) -> None:
+    found = compared(client_totals={"sessions": 3, "differ": differ})
+    assert found == [f"clients state the cost of 3 sessions: {said}"]
+    assert compared(client_totals={"sessions": 0, "differ": []}) == []
+
+
 LONG = "/home/ada/a-very-long-directory-name/with/many/levels/of/nesting/project"
 
 
