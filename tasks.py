@@ -188,7 +188,7 @@ def events(options: Options, lines=None, since=None, service=None, follow=False)
     help={
         **LOOKS,
         "quiet": "no table: the exit code speaks (JSON and CSV stay)",
-        "by": "day, week, month, model, project, session, or block (the five hours in which limits are counted)",
+        "by": "day, week, month, model, project, session or block (of five hours)",
         "since": "first day: 2026-01-31, or 7d; or a time, or 36h",
         "until": "last day, or a time",
         "model": "only this model, or a pattern such as '*haiku*'",

@@ -13,7 +13,7 @@ from cc.dashboard.text import plural, short
 from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.screen import Screen
-from cc.report.table import table
+from cc.report.table import columns_of, table
 from cc.usage.model import OF_TIME, Coverage, Reading, Row, Totals, UsageQuery
 from cc.usage.query import day_of
 
@@ -121,19 +121,20 @@ def _drawn(
         for lines in cells.values():
             room = screen.width - bar
             text = table(headers, lines, right=right, width=room).splitlines()
-            if max(map(len, text)) <= room and not any("…" in line for line in text):
+            if max(map(columns_of, text)) <= room and not any("…" in line for line in text):
                 return _with_bars(text, bars, screen) if bar else text
     return table(headers, cells[True], right=right, width=screen.width).splitlines()
 
 
 def _with_bars(text: list[str], bars: Sequence[float], screen: Screen) -> list[str]:
-    width = max(map(len, text))
+    width = max(map(columns_of, text))
     most = min((screen.width or 0) - width - 2, MOST_BAR)
     above = len(text) - len(bars)
     drawn = [screen.bar(share, most) for share in bars]
     if screen.colour:
         drawn = [painted("ok", bar) if bar else "" for bar in drawn]
-    rows = [f"{line:{width}}  {bar}".rstrip() for line, bar in zip(text[above:], drawn, strict=True)]
+    padded = [line + " " * (width - columns_of(line)) for line in text[above:]]
+    rows = [f"{line}  {bar}".rstrip() for line, bar in zip(padded, drawn, strict=True)]
     return [*text[:above], *rows]
 
 

@@ -132,7 +132,7 @@ def test_the_usage_lines_promise_one_command(box: Box) -> None:
         ),
         (
             ("usage", "--by"),
-            "--by of usage needs a value: day, week, month, model, project or session",
+            "--by of usage needs a value: day, week, month, model, project, session or block (of five hours)",
             "context-cleaner --help usage",
         ),
         (("statu",), "there is no command 'statu'", "did you mean 'status'? context-cleaner --list"),

@@ -44,6 +44,13 @@ def test_with_a_width_the_first_column_gives_up_its_middle(key: str, width: int,
     assert row.split() == [shown, "12"]
 
 
+def test_letters_of_two_columns_leave_the_others_in_their_places() -> None:
+    """As in a terminal, where each of these takes the room of two."""
+    lines = table(("k", "n"), [("日本", "1"), ("abcdef", "23")], right=(1,)).splitlines()
+    assert lines[2:] == ["日本      1", "abcdef   23"]
+    assert table(("k", "n"), [("日本" * 9, "1")], right=(1,), width=20).splitlines()[-1] == "日本日本…日本日本  1"
+
+
 DOCKER = {"here": "unix:///a.sock", "supervisor": "unix:///a.sock"}
 
 
