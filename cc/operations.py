@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from cc.command_line import Answer, Session
 from cc.engine.outcome import Recap
 from cc.errors import UsageError
-from cc.services.stack import Stack, chosen, refuse_unknown, stack_for
 
 if TYPE_CHECKING:
     from cc.services.orchestrator import Operation
+    from cc.services.stack import Stack
 
 
 def stack_of(session: Session) -> Stack:
     """This project's stack, with the real seam behind it."""
+    from cc.services.stack import stack_for
+
     return stack_for(session.settings, dict(os.environ), clock=session.clock, cancel=session.cancel)
 
 
@@ -38,7 +40,7 @@ def _operate(session: Session, operation: Operation, *, supervised: bool = True)
 
 def _operation(session: Session, command: str, service: str | None = None, **more: Any) -> Operation:
     from cc.services.orchestrator import Operation
-    from cc.services.stack import stack_root
+    from cc.services.stack import chosen, stack_root
 
     return Operation(
         command=command,
@@ -288,6 +290,7 @@ def health(session: Session, service: str | None) -> Answer:
     from cc.report.console import wants_colour
     from cc.report.health import health_code, health_document, health_text
     from cc.services.health import read_all
+    from cc.services.stack import chosen
     from cc.supervisor.standing import ask, docker_of
 
     stack = stack_of(session)
@@ -306,6 +309,7 @@ def logs(session: Session, service: str, *, lines: str, follow: bool) -> None:
     from cc.feed import Feed
     from cc.report.printable import CONTROLS, one_line
     from cc.services.logs import LOGGED, tell_log
+    from cc.services.stack import refuse_unknown
 
     refuse_unknown(service, LOGGED, "SERVICE")
     feed, count = Feed(session), _count(lines)
@@ -338,6 +342,7 @@ def events(session: Session, *, lines: str | None, since: str | None, service: s
     from cc.resources.journal import Entry
     from cc.services.history import Wanted, tell_history
     from cc.services.logs import LOGGED
+    from cc.services.stack import chosen
 
     wanted = Wanted.asked(since, None if service is None else chosen(service, LOGGED))
     count = EVENT_LINES if since is None else None

@@ -18,9 +18,6 @@ from cc.command_line import Answer, Session, write_out
 from cc.errors import UsageError
 from cc.report.printable import one_line
 from cc.report.progress import Progress
-from cc.report.screen import screen_of
-from cc.report.usage import provenance, usage_text
-from cc.report.usage_csv import usage_csv
 from cc.usage.model import Reading
 from cc.usage.query import parse
 from cc.usage.reader import read_usages
@@ -52,6 +49,9 @@ def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: int 
     if csv:
         _print_csv(reading, quiet=session.options.quiet)
         return Answer({}, "", code)
+    from cc.report.screen import screen_of
+    from cc.report.usage import usage_text
+
     screen = screen_of(sys.stdout, os.environ, width, no_color=session.options.no_color)
     by_day = days[0].rows if days else ()
     return Answer({}, usage_text(reading, query, now, screen, limit=limit, by_day=by_day), code)
@@ -59,6 +59,9 @@ def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: int 
 
 def _print_csv(reading: Reading, *, quiet: bool) -> None:
     """The rows on stdout and nothing else there; for people, on stderr, where they come from."""
+    from cc.report.usage import provenance
+    from cc.report.usage_csv import usage_csv
+
     write_out(usage_csv(reading).encode("utf-8", "replace"))
     if not quiet:
         sys.stderr.write("".join(f"{one_line(line)}\n" for line in provenance(reading)))

@@ -84,12 +84,13 @@ def _paths(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -> Itera
     seen: set[tuple[int, int]] = set()  # a directory that is reached again, by a link or by a root inside a root
     for place in places:
         base = _projects_of(place)
+        within = len(base.rstrip(os.sep)) + 1
         found: list[str] = []
         waiting = [base]
         while waiting:
             found.extend(_listed(waiting, seen, unreadable, base))
         for path in sorted(found):
-            parts = os.path.relpath(path, base).split(os.sep)
+            parts = path[within:].split(os.sep)
             session = parts[parts.index("subagents") - 1] if "subagents" in parts[1:] else parts[-1][: -len(SUFFIX)]
             yield (shown(parts[0]) if len(parts) > 1 else UNKNOWN), shown(session), path
 
@@ -143,7 +144,7 @@ def _home_of_user() -> str:
 
 def shown(path: str) -> str:
     """A path that can be written out: bytes of it that are no UTF-8 become a replacement character."""
-    return os.fsencode(path).decode("utf-8", "replace")
+    return path if path.isascii() else os.fsencode(path).decode("utf-8", "replace")
 
 
 def why(error: OSError) -> str:
