@@ -197,6 +197,7 @@ def events(options: Options, lines=None, since=None, service=None, follow=False)
         "tz": "time zone of the days: Europe/Berlin, UTC (default: this machine's)",
         "limit": "rows of the table, the rest added up in one (default 40 on a terminal; 0: all)",
         "csv": "the rows as CSV",
+        "explain": "which requests files, telemetry or both know, by model, and what files under-reported",
     }
 )
 def usage(
@@ -210,12 +211,13 @@ def usage(
     tz=None,
     limit=None,
     csv=False,
+    explain=False,
 ):  # type: ignore[no-untyped-def]
     """Tokens and cost of Claude Code sessions."""
     from cc.operations import usage as operate
 
     asked = {"by": by, "since": since, "until": until, "model": model, "project": project, "source": source, "tz": tz}
-    perform("usage", options, lambda session: operate(session, asked, csv=csv, limit=limit), READS)
+    perform("usage", options, lambda session: operate(session, asked, csv=csv, explain=explain, limit=limit), READS)
 
 
 @command(

@@ -168,12 +168,12 @@ def _watch(session: Session, look: Callable[..., Answer]) -> None:
         raise Interrupted("nobody watches any more")
 
 
-def usage(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: str | None) -> Answer:
+def usage(session: Session, asked: Mapping[str, Any], *, csv: bool, explain: bool, limit: str | None) -> Answer:
     """Tokens and cost of Claude Code sessions."""
     from cc.usage_command import answer
 
     shown = None if limit is None else _count(limit, "--limit")
-    return answer(session, asked, csv=csv, limit=shown)
+    return answer(session, asked, csv=csv, explain=explain, limit=shown)
 
 
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:

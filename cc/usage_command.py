@@ -24,7 +24,7 @@ from cc.usage.reader import read_usages
 from cc.usage.sources import sources
 
 
-def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: int | None) -> Answer:
+def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, explain: bool, limit: int | None) -> Answer:
     """`asked` is the words of `query.parse`; `limit` is rows of the table, None for what fits a terminal.
 
     Raises UsageError for flags that do not go together, and what `read_usages` raises.
@@ -32,6 +32,8 @@ def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: int 
     json = session.options.json
     if csv and json:
         raise UsageError("--csv and --json are two things", field="--csv", hint="give one of them")
+    if explain and csv:
+        raise UsageError("--explain is not for CSV", field="--explain", hint="JSON has it, in coverage.requests")
     if limit is not None and (csv or json):
         raise UsageError("--limit is for the table", field="--limit", hint="JSON and CSV hold every row")
     now = datetime.fromtimestamp(wall_time(), timezone.utc)
@@ -54,7 +56,7 @@ def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, limit: int 
 
     screen = screen_of(sys.stdout, os.environ, width, no_color=session.options.no_color)
     by_day = days[0].rows if days else ()
-    return Answer({}, usage_text(reading, query, now, screen, limit=limit, by_day=by_day), code)
+    return Answer({}, usage_text(reading, query, now, screen, limit=limit, by_day=by_day, explain=explain), code)
 
 
 def _print_csv(reading: Reading, *, quiet: bool) -> None:

@@ -14,6 +14,7 @@ from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.screen import Screen
 from cc.report.table import columns_of, table
+from cc.report.usage_explained import explained_text
 from cc.usage.model import OF_TIME, Coverage, Reading, Row, Totals, UsageQuery
 from cc.usage.query import day_of
 
@@ -31,16 +32,20 @@ def usage_text(
     *,
     limit: int | None = None,
     by_day: Sequence[Row] = (),
+    explain: bool = False,
 ) -> str:
     """The text. A cost that is not known is a dash, and its models are named.
 
-    `limit` is how many rows are shown, the rest being added up in one; 0: all. `by_day` are the days that are drawn.
+    `explain`: which source knew what. `limit` is how many rows are shown, the rest being added up in one; 0: all.
+    `by_day` are the days that are drawn.
     """
     if limit is None:
         limit = 0 if screen.width is None else ROWS_SHOWN
     parts = [_totals(reading.total, screen), _days(by_day, query, now, screen)]
     if reading.rows:
         parts.append(_table(reading, screen, limit))
+    if explain:
+        parts.append([explained_text(reading.coverage, screen.width)])
     parts.append(list(chain.from_iterable(_active(row, screen, query.tz) for row in reading.rows)))
     parts.append(list(chain.from_iterable(_wrapped(one_line(line), screen) for line in provenance(reading))))
     return screen.text("\n\n".join("\n".join(part) for part in parts if part))

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone, tzinfo
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from cc.usage.explain import Explained
 
 By = Literal["day", "week", "month", "model", "project", "session", "block"]
 SourceName = Literal["auto", "clickhouse", "cache", "files"]
@@ -105,6 +108,7 @@ class Coverage:
     only_telemetry: int = 0
     in_both: int = 0
     output_tokens_added: int = 0
+    by_model: tuple[Explained, ...] = ()
     client_totals: Mapping[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -122,6 +126,7 @@ class Coverage:
                 "only_telemetry": self.only_telemetry,
                 "in_both": self.in_both,
                 "output_tokens_added": self.output_tokens_added,
+                "by_model": [each.as_dict() for each in self.by_model],
             },
             "client_totals": dict(self.client_totals),
         }

@@ -27,10 +27,11 @@ from cc.usage import cache, prices, tally, telemetry
 from cc.usage.blocks import Blocks
 from cc.usage.clickhouse import ClickHouse
 from cc.usage.client_totals import compare
+from cc.usage.explain import explain
 from cc.usage.groups import fold, messages_of, span_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
-from cc.usage.unite import United, unite
+from cc.usage.unite import unite
 
 if TYPE_CHECKING:
     from cc.usage.transcripts import Transcripts
@@ -173,7 +174,8 @@ def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
 
 def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Coverage:
     span = span_of(known.groups)
-    united = known.united or United([], messages_of(files.groups), 0, 0, 0)
+    united = known.united
+    by_model = explain(united, files.groups)
     return Coverage(
         files=files.files,
         deleted_files=files.deleted,
@@ -183,10 +185,11 @@ def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Covera
         unreadable=files.unreadable,
         first=moment(span[0]) if span else None,
         last=moment(span[1]) if span else None,
-        only_files=united.only_files,
-        only_telemetry=united.only_telemetry,
-        in_both=united.in_both,
-        output_tokens_added=united.output_tokens_added,
+        only_files=sum(each.only_files for each in by_model),
+        only_telemetry=sum(each.only_telemetry for each in by_model),
+        in_both=sum(each.in_both for each in by_model),
+        output_tokens_added=united.output_tokens_added if united is not None else 0,
+        by_model=by_model,
         client_totals=compare(files.said, known.groups, rates).as_dict(),
     )
 

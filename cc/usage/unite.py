@@ -17,25 +17,30 @@ CLOSE_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class United:
-    """All requests, and what the two sources knew of them (`model.Coverage` says what the numbers mean)."""
+    """All requests, each once, and who knew of them: `pairs` are what a file holds, and that with the final numbers.
+
+    `output_tokens_added` is by how much the files under-reported those.
+    """
 
     requests: list[Request]
-    only_files: int
-    only_telemetry: int
-    in_both: int
-    output_tokens_added: int
+    files_alone: list[Request]
+    telemetry_alone: list[Request]
+    pairs: list[tuple[Request, Request]]
+
+    @property
+    def output_tokens_added(self) -> int:
+        return sum(max(0, final.output_tokens - row.output_tokens) for row, final in self.pairs)
 
 
 def unite(files: Sequence[Request], telemetry: Sequence[Request]) -> United:
     """In the order of the files, then what telemetry alone knows, in its order."""
-    if not telemetry:
-        return United(list(files), len(files), 0, 0, 0)
     final = {event.request_id: event for event in telemetry if event.request_id is not None}
     nameless = _Nameless([event for event in telemetry if event.request_id is None])
     folders = {request.session: request.project for request in reversed(files)}
     united: list[Request] = []
+    files_alone: list[Request] = []
+    pairs: list[tuple[Request, Request]] = []
     counted: set[str] = set()  # telemetry says that it was one request, however many messages files hold of it
-    in_both = added = 0
     for row in files:
         known = row.request_id
         event = final.get(known) if known is not None else None
@@ -44,16 +49,14 @@ def unite(files: Sequence[Request], telemetry: Sequence[Request]) -> United:
                 continue
             counted.add(known)
         elif (event := nameless.match(row)) is None:
+            files_alone.append(row)
             united.append(row)
             continue
-        in_both += 1
-        added += max(0, event.output_tokens - row.output_tokens)
-        united.append(_with_final_numbers(row, event))
+        pairs.append((row, _with_final_numbers(row, event)))
+        united.append(pairs[-1][1])
     alone = [event for event in telemetry if event.request_id is not None and event.request_id not in counted]
-    alone += nameless.left()
-    only_files = len(united) - in_both
-    united += [event._replace(project=folders.get(event.session, UNKNOWN)) for event in alone]
-    return United(united, only_files, len(alone), in_both, added)
+    alone = [event._replace(project=folders.get(event.session, UNKNOWN)) for event in (*alone, *nameless.left())]
+    return United(united + alone, files_alone, alone, pairs)
 
 
 def _with_final_numbers(row: Request, event: Request) -> Request:

@@ -84,11 +84,12 @@ def healths(box: Box, *words: str) -> Any:
     ("words", "said"),
     [
         (("logs", "clickhose"), "did you mean 'clickhouse'?"), (("logs", "everything"), "services are clickhouse"),
-        (("logs", "dashboard", "--lines", "many"), "--lines must be a number"),
-        (("logs", "dashboard", "--lines=-1"), "--lines must be a number"),
-        (("logs", "dashboard", "--lines", "1.5"), "--lines must be a number"), (("logs",), "--help logs"),
+        (("logs", "dashboard", "--lines", "many"), "--lines must be a whole number"),
+        (("logs", "dashboard", "--lines=-1"), "--lines must be a whole number"),
+        (("logs", "dashboard", "--lines", "1.5"), "--lines must be a whole number"), (("logs",), "--help logs"),
         (("events", "--since", "soon"), "--since must be like 10m"), (("events", "--service", "x"), "services are"),
-        (("events", "--lines", ""), "--lines must be a number"), (("health", "--service", "dashbord"), "'dashboard'?"),
+        (("events", "--lines", ""), "--lines must be a whole number"),
+        (("health", "--service", "dashbord"), "'dashboard'?"),
     ],
 )  # fmt: skip
 def test_words_that_make_no_sense_exit_2_and_say_what_does(box: Box, words: tuple[str, ...], said: str) -> None:

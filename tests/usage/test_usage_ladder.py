@@ -55,7 +55,13 @@ def test_rung_0_unites_telemetry_with_the_files_and_its_numbers_are_final(source
         "only_telemetry": 1,
         "in_both": 1,
         "output_tokens_added": 45,
-    }
+        "by_model": [
+            {
+                "model": "claude-sonnet-4-5-20250929",
+                "only_files": 1, "only_telemetry": 1, "in_both": 1, "output_in_files": 5, "output_final": 50,
+            }
+        ],
+    }  # fmt: skip
     assert reading.as_of == "2026-11-24T10:00:00Z"
 
 

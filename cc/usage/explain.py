@@ -1,0 +1,54 @@
+"""Which source knew what of the requests, model by model: pure. Imports groups, request, unite.
+
+Telemetry's numbers are final; a session file often holds those of the middle of a stream. By how much is what people
+who compare two tools want to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cc.usage.groups import MESSAGES, Group
+from cc.usage.unite import United
+
+
+@dataclass(slots=True)
+class Explained:
+    """Requests of one model by who knows them; `output_in_files` and `output_final` are of those in both, in tokens."""
+
+    model: str
+    only_files: int = 0
+    only_telemetry: int = 0
+    in_both: int = 0
+    output_in_files: int = 0
+    output_final: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def explain(united: United | None, groups: Mapping[Group, list[int]]) -> tuple[Explained, ...]:
+    """One for each model, those with most requests first. Without telemetry (`united` None) all are of files only."""
+    found: dict[str, Explained] = {}
+
+    def of(model: str) -> Explained:
+        return found.setdefault(model, Explained(model))
+
+    if united is None:
+        for group, sums in groups.items():
+            of(group.model).only_files += sums[MESSAGES]
+    else:
+        for request in united.files_alone:
+            of(request.model).only_files += 1
+        for request in united.telemetry_alone:
+            of(request.model).only_telemetry += 1
+        for row, final in united.pairs:
+            one = of(final.model)
+            one.in_both += 1
+            one.output_in_files += row.output_tokens
+            one.output_final += final.output_tokens
+    return tuple(
+        sorted(found.values(), key=lambda one: (-(one.only_files + one.only_telemetry + one.in_both), one.model))
+    )
