@@ -221,6 +221,28 @@ def usage(
 
 
 @command(
+    iterable=["path"],
+    help={
+        "path": "a file, a directory, or - for stdin (the default); may be given again",
+        "model": "whose tokens (default claude-opus-5)",
+        "by": "file: a table of the files, the largest first",
+        "budget": "tokens of a context: what of it is taken, and whether all fit",
+        "offline": "estimate; without it, and only where ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN is set, the texts are"
+        " sent to Anthropic to be counted (at most 20 texts and 4,000,000 characters)",
+        "exact": "estimate from all of a text past 1 MB, not from samples of it",
+    },
+)
+def tokens(  # type: ignore[no-untyped-def]
+    options: Options, path=None, model=None, by=None, budget=None, offline=False, exact=False
+):
+    """How many tokens texts are: counted by Anthropic, or estimated with the error stated."""
+    from cc.operations import tokens as operate
+
+    asked = {"path": path or (), "model": model, "by": by, "budget": budget, "offline": offline, "exact": exact}
+    perform("tokens", options, lambda session: operate(session, asked), reads=True)
+
+
+@command(
     help={
         "of": "up, down, restart, or a playbook file",
         **SERVICE,

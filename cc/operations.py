@@ -176,6 +176,24 @@ def usage(session: Session, asked: Mapping[str, Any], *, csv: bool, explain: boo
     return answer(session, asked, csv=csv, explain=explain, limit=shown)
 
 
+def tokens(session: Session, asked: Mapping[str, Any]) -> Answer:
+    """How many tokens texts are. Exit code 1 if one that was to be counted could not be read: the total lacks it."""
+    from cc.report.tokens import tokens_text
+    from cc.resources.breakers import Breakers
+    from cc.resources.state import StateDir
+    from cc.tokens.api import Account, Counter
+    from cc.tokens.ladder import count
+    from cc.tokens.model import parse
+
+    state = StateDir(session.settings.home, session.settings.project)
+    account = Account.of(os.environ, session.settings.tokens_timeout)
+    counter = Counter(account, Breakers(state.path, clock=session.clock), session.clock, session.cancel)
+    counted = count(parse(**asked), counter)
+    text = "" if session.options.json else tokens_text(counted, session.console.width)
+    code = 3 if session.options.strict and counted.degraded else 0
+    return Answer(counted.as_dict(), text, 1 if counted.coverage.unreadable else code)
+
+
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:
     """Play the drills, or name them."""
     from cc.drill.catalogue import chosen as drills_of

@@ -24,7 +24,8 @@ PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # compose's own rule for proj
 class Settings:
     """Everything that can be set. Ports are 1 to 65535; `dashboard_ports` is first and last, both included.
 
-    `clickhouse_urls` is empty for the stack's own container. `origin` says of each name where its value came from.
+    `clickhouse_urls` is empty for the stack's own container. `tokens_timeout` is seconds for
+    all that Anthropic counts. `origin` says of each name where its value came from.
     """
 
     home: str
@@ -42,6 +43,7 @@ class Settings:
     collector_image: str | None = None
     ipc_tcp: tuple[str, int] | None = None
     claude_config_dir: str | None = None
+    tokens_timeout: float = 10.0
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -210,6 +212,16 @@ def _host_port(text: str) -> tuple[str, int]:
     return host, _port(port)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text.strip().removesuffix("s"))
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 3600:
+        raise ValueError("must be seconds from 0.1 to 3600")
+    return seconds
+
+
 def _word(text: str) -> str:
     if not text.strip() or any(letter.isspace() for letter in text):
         raise ValueError("must be one word")
@@ -231,5 +243,6 @@ NAMES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "collector_image": ("CC_COLLECTOR_IMAGE", _word),
     "ipc_tcp": ("CC_IPC_TCP", _host_port),
     "claude_config_dir": ("CLAUDE_CONFIG_DIR", str),
+    "tokens_timeout": ("CC_TOKENS_TIMEOUT", _seconds),
 }
 """Of each setting: the environment variable and how its text is read. A file's key is the variable without `CC_`."""

@@ -22,7 +22,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def vocabulary(path: Path) -> list[str]:
     return found[:PIECES]
 
 
-@lru_cache(maxsize=None)
+@cache
 def said_of(piece: str, rank: int | None) -> dict[str, float]:
     """What can be said of one piece (rank None: one character that is in none)."""
     said: Counter[str] = Counter(piece=1)
@@ -198,8 +198,8 @@ class Model:
         return (self.rows.T @ self.fit(np.ones(len(self.rows), bool))) * self.scale
 
 
-def errors_of(texts: Sequence[Text], off: Any) -> dict[str, tuple[float, float, int]]:
-    """By kind: mean and 90th percentile of the error, and the number of texts.
+def errors_of(texts: Sequence[Text], off: Any) -> dict[str, tuple[float, ...]]:
+    """By kind: mean and 90th percentile of the error, the number of texts, the shortest one in characters.
 
     Only kinds that were measured: of a script that one language alone has, leaving out the language leaves no script.
     """
@@ -207,7 +207,9 @@ def errors_of(texts: Sequence[Text], off: Any) -> dict[str, tuple[float, float, 
     for kind in sorted({text.kind for text in texts}):
         own = np.array([text.kind == kind for text in texts])
         if kind == "code" or len({text.language for text in texts if text.kind == kind}) > 1:
-            found[kind] = (round(off[own].mean(), 4), round(float(np.quantile(off[own], 0.9)), 4), int(own.sum()))
+            numbers = off[own].mean(), np.quantile(off[own], 0.9)
+            shortest = min(len(text.text) for text in texts if text.kind == kind)
+            found[kind] = (*(round(float(each), 4) for each in numbers), int(own.sum()), shortest)
     return found
 
 
@@ -241,14 +243,18 @@ def _cost(costs: dict[str, float]) -> Callable[[str, int | None], float]:
 
 def _unknown(said: Sequence[str], cost: Callable[[str, int | None], float]) -> dict[str, float]:
     """The cost of a character that is in no piece: by its script, or by its bytes where no text had the script."""
-    by_script = {script_of(each): each for each in map(chr, range(0x80, 0x20000, 16)) if not 0xD800 <= ord(each) < 0xE000}
+    by_script = {
+        script_of(each): each for each in map(chr, range(0x80, 0x20000, 16)) if not 0xD800 <= ord(each) < 0xE000
+    }
     found = {script: cost(one, None) for script, one in by_script.items() if f"alone {_class(one)}" in said}
     return found | {str(size): cost(one, None) for size, one in enumerate("a\u07ff\ufdd0\U00040000", 1)}
 
 
 def table(texts: Sequence[Text], off: dict[str, Any]) -> str:
     lines = [
-        "| kind of text | texts | " + " | ".join(f"{family}: mean, median, p90" for family in FAMILIES) + " | characters / 4 |",
+        "| kind of text | texts | "
+        + " | ".join(f"{family}: mean, median, p90" for family in FAMILIES)
+        + " | characters / 4 |",
         "|---|---:|" + "---:|" * (len(FAMILIES) + 1),
     ]
     rough = np.abs(np.array([len(text.text) / 4 / text.counts["v5"] for text in texts]) - 1)
@@ -257,17 +263,22 @@ def table(texts: Sequence[Text], off: dict[str, Any]) -> str:
     groups: dict[str, Callable[[Text], bool]] = {
         "code": lambda text: text.kind == "code",
         "prose, all of the next": several,
-        **{kind: (lambda text, kind=kind: text.kind == kind) for kind in sorted(languages) if kind != "code" and languages[kind] > 1},
+        **{
+            kind: (lambda text, kind=kind: text.kind == kind)
+            for kind in sorted(languages)
+            if kind != "code" and languages[kind] > 1
+        },
         "prose of a script that no other text had": lambda text: text.kind != "code" and languages[text.kind] == 1,
     }
     for name, holds in groups.items():
         own = np.array([holds(text) for text in texts])
-        cells = [
-            f"{_percent(off[family][own].mean())}, {_percent(np.median(off[family][own]))}, {_percent(np.quantile(off[family][own], 0.9))}"
-            for family in FAMILIES
-        ]
+        cells = [_three(off[family][own]) for family in FAMILIES]
         lines.append(f"| {name} | {own.sum()} | " + " | ".join(cells) + f" | {_percent(rough[own].mean())} |")
     return "\n".join(lines)
+
+
+def _three(off: Any) -> str:
+    return ", ".join(map(_percent, (off.mean(), np.median(off), np.quantile(off, 0.9))))
 
 
 def _percent(share: float) -> str:

@@ -20,14 +20,15 @@ MAY = {
     "resources": LEAVES | {"engine", "shell"},
     "services": LEAVES | {"engine", "shell", "resources"},
     "usage": LEAVES | {"engine", "shell", "resources"},
+    "tokens": LEAVES | {"engine", "shell", "resources"},
     "supervisor": LEAVES | {"engine", "shell", "resources", "services"},
     "dashboard": LEAVES | {"engine", "shell", "resources", "services", "usage"},
-    "report": LEAVES | {"engine", "shell", "resources", "services", "usage", "dashboard"},
+    "report": LEAVES | {"engine", "shell", "resources", "services", "usage", "tokens", "dashboard"},
     "command_line": LEAVES | {"engine", "shell", "report", "signals"},
     "signals": LEAVES | {"report"},
     "drill": LEAVES | {"engine", "shell", "resources", "services"},
     "operations": LEAVES
-    | {"engine", "shell", "resources", "services", "supervisor", "usage", "dashboard", "report", "drill"}
+    | {"engine", "shell", "resources", "services", "supervisor", "usage", "tokens", "dashboard", "report", "drill"}
     | {"command_line", "feed", "usage_command"},
     "feed": {"errors", "command_line"},
     "usage_command": LEAVES | {"usage", "report", "command_line"},
@@ -38,6 +39,7 @@ ONE_IMPORTER = {
     "yaml": "cc/document.py",
     "psutil": "cc/resources/process_table.py",
     "requests": "cc/usage/clickhouse.py",
+    "anthropic": "cc/tokens/api.py",
     "flask": "cc/dashboard/app.py",
     "tabulate": "cc/report/table.py",
     "invoke": "cc/program.py",

@@ -1,8 +1,8 @@
 """Which tokenizer a model has, by the rule of its name. Pure; imports errors only.
 
-    claude-3-5-haiku-20241022   name, version, date in either order: 3.5    before 4.7    v3
-    claude-opus-4-7                                                          4.7 to 4.x    v4.7
-    claude-sonnet-5-5[1m]                                                    5 and later   v5
+claude-3-5-haiku-20241022   name, version, date in either order: 3.5    before 4.7    v3
+claude-opus-4-7                                                          4.7 to 4.x    v4.7
+claude-sonnet-5-5[1m]                                                    5 and later   v5
 """
 
 from __future__ import annotations

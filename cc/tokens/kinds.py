@@ -27,31 +27,27 @@ _RANGES = (
     (0xFE00, "Symbols"), (0xFE70, "Arabic"), (0xFF00, "Symbols"), (0x10000, "Other"), (0x11100, "Chakma"),
     (0x11150, "Other"), (0x1F000, "Symbols"), (0x20000, "Han"), (0x32000, "Other"),
 )  # fmt: skip
-"""From which code point on which script begins: Unicode's blocks, as far as texts with recorded counts tell them apart."""
+"""From which code point on which script begins: Unicode's blocks, as far as recorded texts tell them apart."""
 
 _STARTS = [start for start, _ in _RANGES]
 _NAMES = [name for _, name in _RANGES]
 NO_SCRIPTS = frozenset({"Marks", "Symbols"})
 
-BY_SUFFIX = {
-    **dict.fromkeys((".json", ".jsonl", ".ndjson", ".geojson", ".ipynb"), "JSON"),
-    **dict.fromkeys((".log", ".out"), "logs"),
-    **dict.fromkeys((".md", ".markdown", ".rst"), "Markdown"),
-    **dict.fromkeys(
-        ".py .pyi .js .mjs .cjs .jsx .ts .tsx .c .h .cc .cpp .cxx .hpp .cs .java .kt .kts .go .rs .rb .php .pl .pm .sh"
-        " .bash .zsh .lua .r .jl .swift .m .mm .scala .clj .ex .exs .erl .hs .ml .mli .fs .vb .sql .asm .s .zig .nim .d"
-        " .pas .f90 .lisp .el .scm .tcl .awk .ps1 .bat .cmake .gradle .groovy .dart .proto".split(),
-        "code",
-    ),
-    **dict.fromkeys(
-        ".yaml .yml .toml .ini .cfg .conf .xml .html .htm .css .scss .less .csv .tsv .svg .lock".split(), "markup"
-    ),
+_SUFFIXES = {
+    "JSON": ".json .jsonl .ndjson .geojson .ipynb",
+    "logs": ".log .out",
+    "Markdown": ".md .markdown .rst",
+    "markup": ".yaml .yml .toml .ini .cfg .conf .xml .html .htm .css .scss .less .csv .tsv .svg .lock",
+    "code": ".py .pyi .js .mjs .cjs .jsx .ts .tsx .c .h .cc .cpp .cxx .hpp .cs .java .kt .kts .go .rs .rb .php .pl .pm"
+    " .sh .bash .zsh .lua .r .jl .swift .m .mm .scala .clj .ex .exs .erl .hs .ml .mli .fs .vb .sql .asm .s .zig .nim"
+    " .d .pas .f90 .lisp .el .scm .tcl .awk .ps1 .bat .cmake .gradle .groovy .dart .proto",
 }
+BY_SUFFIX = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 CODE_FROM = 0.12
 """Share of ASCII signs among all that is no space from which a text without a telling name is code. Of the recorded
 prose the share is at most 0.09, of nine in ten of the recorded programs it is more than this."""
 
-_SIGNS = frozenset("!\"#$%&()*+/:;<=>@[\\]^_`{|}~")
+_SIGNS = frozenset('!"#$%&()*+/:;<=>@[\\]^_`{|}~')
 
 
 def script_of(character: str) -> str:

@@ -2,8 +2,8 @@
 
     text -> words -> pieces, always the longest that is known -> the cost of each piece in tokens, added up
 
-Of a word that was met before only the sum is looked up, in a dict, by C. The file is written by scripts/train_tokens.py;
-docs/tokens.md says of what, and how large the error is.
+Of a word that was met before only the sum is looked up, in a dict, by C. The file is written by
+scripts/train_tokens.py; docs/tokens.md says of what, and how large the error is.
 
     cc-tokens 1\\n | zlib( JSON of the header \\n | a byte a piece for each of `weights` | pieces, separated by NUL )
 """
@@ -31,19 +31,23 @@ WORDS_KEPT = 200_000
 WORDS = re.compile(
     r" ?[^\s!-/:-@\[-`{-~0-9]{1,64}| ?[0-9]{1,64}| ?[!-/:-@\[-`{-~]{1,64}|\s{1,64}(?!\S)|\s{1,64}", re.DOTALL
 )
-"""A word with the space before it, a number, signs, spaces. Bounded, so that a text without a space is no single word."""
+"""A word with the space before it, a number, signs, spaces. Bounded: a text without a space is no single word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """How far estimates of this kind were off, as a share, on texts left out of the training. `texts`: how many."""
+    """How far estimates of this kind were off, as a share, on texts left out of the training.
+
+    `texts`: how many. `shortest`: characters of the shortest one; of shorter texts nothing is known.
+    """
 
     mean: float
     p90: float
     texts: int
+    shortest: int
 
     def as_dict(self) -> dict[str, Any]:
-        return {"mean": self.mean, "p90": self.p90, "texts": self.texts}
+        return {"mean": self.mean, "p90": self.p90, "texts": self.texts, "shortest": self.shortest}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,6 @@
-"""The store that the collector writes to, asked over HTTP: the one module that imports requests. Imports errors, clock.
+"""The store that the collector writes to, asked over HTTP: the one module that imports requests.
+
+Imports errors, resources.within.
 
     POST <url>/?database=otel     query as the body, X-ClickHouse-User / X-ClickHouse-Key
     200 JSONCompact  {"meta": [...], "data": [["req_1", ...], ...], "rows": 1, ...}
@@ -13,13 +15,13 @@ Neither proxies nor .netrc of the environment are used: the store is at the addr
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from cc.errors import Failure
+from cc.resources.within import within
 
 if TYPE_CHECKING:
     import requests
@@ -45,8 +47,6 @@ MOST_BYTES = 512 << 20
 CONNECT_SECONDS = 2.0
 OUT_OF_REACH = frozenset({"connection_refused", "deadline"})
 NO_TABLE, NO_DATABASE, NO_SUCH_USER, NOT_ALLOWED = 60, 81, 516, 497
-
-Result = TypeVar("Result")
 
 
 class ClickHouse:
@@ -102,7 +102,7 @@ class ClickHouse:
 
         shown = without_password(url)
         try:
-            return _within(2 * self._timeout, lambda: self._post(url, query))
+            return within(2 * self._timeout, lambda: self._post(url, query))
         except TimeoutError:
             raise _late(shown, 2 * self._timeout) from None
         except requests.exceptions.ConnectTimeout:
@@ -178,31 +178,6 @@ def _bounded(answer: requests.Response, url: str) -> bytes:
                 f"ClickHouse: {without_password(url)} answers more than {MOST_BYTES >> 20} MB", code="bad_answer"
             )
     return b"".join(pieces)
-
-
-def _within(seconds: float, call: Callable[[], Result]) -> Result:
-    """What it returns or raises, or TimeoutError after so many seconds.
-
-    The time is kept from outside: a peer that sends a byte now and then resets every timeout of a socket. The thread
-    that is left behind ends with its connection, and does not hold the process.
-    """
-    result: list[Result] = []
-    errors: list[Exception] = []
-
-    def work() -> None:
-        try:
-            result.append(call())
-        except (OSError, ValueError, Failure) as error:  # requests' own are OSError
-            errors.append(error)
-
-    worker = threading.Thread(target=work, name="clickhouse", daemon=True)
-    worker.start()
-    worker.join(seconds)
-    if errors:
-        raise errors[0]
-    if worker.is_alive():
-        raise TimeoutError
-    return result[0]
 
 
 def _late(shown: str, seconds: float) -> Failure:
