@@ -227,8 +227,8 @@ def usage(
         "model": "whose tokens (default claude-opus-5)",
         "by": "file: a table of the files, the largest first",
         "budget": "tokens of a context: what of it is taken, and whether all fit",
-        "offline": "estimate; without it, and only where ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN is set, the texts are"
-        " sent to Anthropic to be counted (at most 20 texts and 4,000,000 characters)",
+        "offline": "estimate; without it, and only where ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN is set, the texts"
+        " are sent to Anthropic to be counted (at most 20 texts and 4,000,000 characters)",
         "exact": "estimate from all of a text past 1 MB, not from samples of it",
     },
 )

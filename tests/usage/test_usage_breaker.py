@@ -16,7 +16,7 @@ from cc.usage.clickhouse import ClickHouse
 from cc.usage.model import UsageQuery
 from cc.usage.reader import read_usage
 from cc.usage.sources import sources
-from tests.usage.conftest import Server, say
+from tests.answering import Server, say
 from tests.usage.rows import answer, event
 
 if TYPE_CHECKING:

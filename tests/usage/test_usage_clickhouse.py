@@ -9,7 +9,7 @@ import pytest
 
 from cc.errors import Failure
 from cc.usage.clickhouse import ClickHouse, without_password
-from tests.usage.conftest import Server, say
+from tests.answering import Server, say
 from tests.usage.rows import answer, event
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from cc.usage import cache
 from cc.usage.clickhouse import ClickHouse
 from cc.usage.model import UsageQuery
 from cc.usage.reader import Sources, read_usage, read_usages
-from tests.usage.conftest import Server, say
+from tests.answering import Server, say
 from tests.usage.rows import CLIENT_EVENTS, CLIENT_ROWS, answer, event, row, session_file, write
 
 if TYPE_CHECKING:
