@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from benchmarks import descent, ipc, runs, seam, services, stack, supervised, usage, venv
+from benchmarks import descent, ipc, runs, seam, services, stack, supervised, tokens, usage, venv
 from benchmarks.measure import Figure, NotMeasured, not_measured
 from cc.report.table import table
 
@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
     "usage-agents": (usage.usage_agents, "the same with large results of sub-agents"),
     "usage-large": (usage.usage_large, "the same with large results of other tools"),
     "usage-linear": (usage.usage_linear, "seconds per GB at 10 MB, 100 MB ... up to --mb"),
+    "tokens": (tokens.tokens, "the offline estimate of tokens, sampled and whole, and on what is nasty"),
     "venv": (venv.venv, "the size of a virtual environment with the runtime dependencies"),
 }
 SIZED = ("usage", "usage-agents", "usage-large", "usage-linear")
