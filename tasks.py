@@ -239,7 +239,7 @@ def tokens(  # type: ignore[no-untyped-def]
     from cc.operations import tokens as operate
 
     asked = {"path": path or (), "model": model, "by": by, "budget": budget, "offline": offline, "exact": exact}
-    perform("tokens", options, lambda session: operate(session, asked), reads=True)
+    perform("tokens", options, lambda session: operate(session, asked), READS)
 
 
 @command(
