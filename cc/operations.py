@@ -184,14 +184,21 @@ def tokens(session: Session, asked: Mapping[str, Any]) -> Answer:
     from cc.tokens.api import Account, Counter
     from cc.tokens.ladder import count
     from cc.tokens.model import parse
+    from cc.tokens.pieces import FILE
 
     state = StateDir(session.settings.home, session.settings.project)
     account = Account.of(os.environ, session.settings.tokens_timeout)
-    counter = Counter(account, Breakers(state.path, clock=session.clock), session.clock, session.cancel)
-    counted = count(parse(**asked), counter)
+    counter = Counter(account, Breakers(state.path, clock=session.clock), session.clock, session.cancel, _aside)
+    counted = count(parse(**asked), counter, session.settings.tokens_data or FILE)
     text = "" if session.options.json else tokens_text(counted, session.console.width)
     code = 3 if session.options.strict and counted.degraded else 0
     return Answer(counted.as_dict(), text, 1 if counted.coverage.unreadable else code)
+
+
+def _aside(line: str) -> None:
+    """For a person who waits at a terminal, and nobody else."""
+    if sys.stderr.isatty():
+        sys.stderr.write(line + "\n")
 
 
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:

@@ -44,6 +44,7 @@ class Settings:
     ipc_tcp: tuple[str, int] | None = None
     claude_config_dir: str | None = None
     tokens_timeout: float = 10.0
+    tokens_data: str | None = None
     origin: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
@@ -244,5 +245,6 @@ NAMES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "ipc_tcp": ("CC_IPC_TCP", _host_port),
     "claude_config_dir": ("CLAUDE_CONFIG_DIR", str),
     "tokens_timeout": ("CC_TOKENS_TIMEOUT", _seconds),
+    "tokens_data": ("CC_TOKENS_DATA", str),
 }
 """Of each setting: the environment variable and how its text is read. A file's key is the variable without `CC_`."""

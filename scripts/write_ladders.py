@@ -38,9 +38,6 @@ def _ladder(ladder: Ladder) -> Iterator[str]:
         yield _row(number, rung.way, rung.when, rung.seen)
     if ladder.more:
         yield f"\n{ladder.more}"
-    if not ladder.drilled:
-        yield "\nNot built yet, and so without drills.\n"
-        return
     yield ""
     yield from _table("drill", "fault", "seen", "after", "needs")
     for drill in CATALOGUE:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cc.drill import analytics, breaker, containers, control, dashboard, health, scenarios, stop, watch
+from cc.drill import analytics, breaker, containers, control, dashboard, health, scenarios, stop, tokens, watch
 from cc.drill.contract import BY_NAME
 from cc.drill.exercise import Drill
 from cc.errors import UsageError
@@ -15,8 +15,8 @@ def _order(drill: Drill) -> tuple[int, int]:
 CATALOGUE: tuple[Drill, ...] = tuple(
     sorted(
         (
-            *control.DRILLS, *containers.DRILLS, *dashboard.DRILLS, *stop.DRILLS, *analytics.DRILLS, *health.DRILLS,
-            *watch.DRILLS, *breaker.DRILLS, *scenarios.DRILLS,
+            *control.DRILLS, *containers.DRILLS, *dashboard.DRILLS, *stop.DRILLS, *analytics.DRILLS, *tokens.DRILLS,
+            *health.DRILLS, *watch.DRILLS, *breaker.DRILLS, *scenarios.DRILLS,
         ),
         key=_order,
     )

@@ -22,8 +22,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """`more`: what holds for all of its rungs. `first`: the number of the first one. `drilled`: False for one that is
-    not built yet."""
+    """`more`: what holds for all of its rungs. `first`: the number of the first one."""
 
     name: str
     what: str
@@ -31,7 +30,6 @@ class Ladder:
     more: str = ""
     first: int = 0
     rules: bool = False
-    drilled: bool = True
 
     def numbered(self) -> Iterator[tuple[int, Rung]]:
         return enumerate(self.rungs, self.first)
@@ -149,7 +147,7 @@ LADDERS: tuple[Ladder, ...] = (
         ),
     ),
     Ladder(
-        "L8", "tokens", drilled=False,
+        "L8", "tokens",
         more="No key, no network, rate limit, time-out, bad answer: each leads down, each named.",
         rungs=(
             Rung("Anthropic count_tokens"),

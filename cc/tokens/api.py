@@ -10,7 +10,9 @@ to come again is asked again if that is before the deadline; nothing else is tri
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     import anthropic
 
 BREAKER = "anthropic"
+SAY_AFTER_S = 1.0
 MOST_TEXTS = 20
 MOST_CHARS = 4_000_000
 NO_KEY = "no key: neither ANTHROPIC_API_KEY nor ANTHROPIC_AUTH_TOKEN is set"
@@ -65,10 +68,18 @@ def no_key() -> Failure:
 
 
 class Counter:
-    """Counts by asking. `cancel` ends a wait for the time that a server named."""
+    """Counts by asking. `cancel` ends a wait for the time that a server named; `say` hears after a second of a wait."""
 
-    def __init__(self, account: Account, breakers: Breakers, clock: Clock, cancel: Cancel | None = None) -> None:
+    def __init__(
+        self,
+        account: Account,
+        breakers: Breakers,
+        clock: Clock,
+        cancel: Cancel | None = None,
+        say: Callable[[str], object] = lambda line: None,
+    ) -> None:
         self._account, self._breakers, self._clock, self._cancel = account, breakers, clock, cancel
+        self._say = say
 
     @property
     def known(self) -> bool:
@@ -85,8 +96,19 @@ class Counter:
         with self._breakers.guarding(BREAKER, typed=True, counts=lambda failure: failure.code in OUT_OF_REACH):
             client = self._client()
             end = self._clock.now() + self._account.timeout  # importing the client is no time that anybody waited for
-            with client:
+            with client, self._patience():
                 return [self._one(client, text, model, end) if text.strip() else 0 for text in texts]
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        line = f"waiting for Anthropic's count, {self._account.timeout:g} s at most (--offline estimates at once)"
+        timer = threading.Timer(SAY_AFTER_S, self._say, (line,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _client(self) -> anthropic.Anthropic:
         import anthropic

@@ -124,6 +124,23 @@ def test_silence_ends_with_the_deadline(server: Server) -> None:
     assert found.message.endswith("within 0.3 s")
 
 
+def test_who_waits_for_more_than_a_second_hears_for_what(server: Server) -> None:
+    def slow(handler: BaseHTTPRequestHandler) -> None:
+        heard.wait(20)
+        say(200, b'{"input_tokens": 3}', **JSON)(handler)
+
+    heard, lines = threading.Event(), []
+    server.reply = slow
+    asked = Counter(
+        Account(KEY, None, server.url, 20.0),
+        Breakers(),
+        SystemClock(),
+        say=lambda line: (lines.append(line), heard.set()),
+    )
+    assert asked.count(["x"], MODEL) == [3]
+    assert lines == ["waiting for Anthropic's count, 20 s at most (--offline estimates at once)"]
+
+
 def test_an_answer_that_drips_ends_with_the_deadline(server: Server) -> None:
     def drip(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
