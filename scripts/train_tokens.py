@@ -42,6 +42,7 @@ FRAMES = {"v3": 6.6, "v4.7": 11.3, "v5": 5.8}
 CLUSTERS = FOLDS = 40
 PROSE_WEIGHT = 2.0
 RIDGE = 0.1
+LEAST = 0.1
 
 
 class Text:
@@ -246,7 +247,8 @@ def _cost(costs: dict[str, float]) -> Callable[[str, int | None], float]:
 
     def cost(piece: str, rank: int | None) -> float:
         told = sum(costs.get(said, 0.0) * much for said, much in said_of(piece, rank).items())
-        return told if rank is not None else min(max(told, 0.0), float(len(piece.encode())))
+        least = max(told, LEAST)
+        return least if rank is not None else min(least, float(len(piece.encode())))
 
     return cost
 
