@@ -70,7 +70,12 @@ def test_the_wheel_holds_the_stack_beside_the_package(wheel: Path) -> None:
                 assert f"cc/_stack/{file.relative_to(ROOT)}" in names
     for package in (ROOT / "cc").rglob("*.py"):
         assert str(package.relative_to(ROOT)) in names
-    for data in ("cc/dashboard/templates/page.html", "cc/dashboard/static/page.css", "cc/usage/prices.json"):
+    for data in (
+        "cc/dashboard/templates/page.html",
+        "cc/dashboard/static/page.css",
+        "cc/usage/prices.json",
+        "cc/tokens/pieces.bin",
+    ):
         assert data in names
 
 
