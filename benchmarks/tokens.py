@@ -65,7 +65,7 @@ def _speed(name: str, what: str, data: bytes, runs: int, least: float | None, *,
 
 
 def _linear(name: str, character: str, runs: int) -> Figure:
-    little = _long(character * 1000, MB // 4)
+    little = _long(character * 1000, 2 * MB)
     pairs = [(_took(little, exact=True), _took(little * 10, exact=True)) for _ in range(runs)]
     ratio = median(much / few for few, much in pairs)
     said = f"{ratio:.1f} x for ten times as much ({name})"
