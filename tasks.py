@@ -244,6 +244,20 @@ def tokens(  # type: ignore[no-untyped-def]
 
 @command(
     help={
+        **LOOKS,
+        "json": "one JSON document: what was read, what was written, what was there already",
+        "strict": "of no matter: there is no lesser way",
+    }
+)
+def ingest(options: Options):  # type: ignore[no-untyped-def]
+    """Load what the session files tell into ClickHouse; twice is once."""
+    from cc.operations import ingest as operate
+
+    perform("ingest", options, operate, READS)
+
+
+@command(
+    help={
         "of": "up, down, restart, or a playbook file",
         **SERVICE,
         "no-docker": "of an up that leaves the containers out",

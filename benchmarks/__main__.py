@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from benchmarks import descent, ipc, runs, seam, services, stack, supervised, tokens, usage, venv
+from benchmarks import descent, ipc, runs, seam, services, stack, store, supervised, tokens, usage, venv
 from benchmarks.measure import Figure, NotMeasured, not_measured
 from cc.report.table import table
 
@@ -38,9 +38,11 @@ BENCHMARKS: dict[str, tuple[Callable[..., Iterable[Figure]], str]] = {
     "usage-large": (usage.usage_large, "the same with large results of other tools"),
     "usage-linear": (usage.usage_linear, "seconds per GB at 10 MB, 100 MB ... up to --mb"),
     "tokens": (tokens.tokens, "the offline estimate of tokens, sampled and whole, and on what is nasty"),
+    "store-ingest": (store.store_ingest, "session files into the store, 50 MB/s at least (Docker)"),
+    "store-query": (store.store_query, "a week out of 100 M requests that the engine makes, minutes before (Docker)"),
     "venv": (venv.venv, "the size of a virtual environment with the runtime dependencies"),
 }
-SIZED = ("usage", "usage-agents", "usage-large", "usage-linear")
+SIZED = ("store-ingest", "usage", "usage-agents", "usage-large", "usage-linear")
 MET = {True: "yes", False: "NO", None: "-"}
 
 

@@ -201,6 +201,13 @@ def _aside(line: str) -> None:
         sys.stderr.write(line + "\n")
 
 
+def ingest(session: Session) -> Answer:
+    """The session files' requests into the store."""
+    from cc.ingest_command import answer
+
+    return answer(session)
+
+
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:
     """Play the drills, or name them."""
     from cc.drill.catalogue import chosen as drills_of

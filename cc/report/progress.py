@@ -11,10 +11,13 @@ AGAIN_S = 0.1
 
 
 class Progress:
-    """Called with bytes done and bytes to be done. Shows nothing for half a second, nor off a terminal."""
+    """Called with bytes done and bytes to be done. Shows nothing for half a second, nor off a terminal.
 
-    def __init__(self, stream: TextIO, clock: Clock, what: str) -> None:
-        self._stream, self._clock, self._what = stream, clock, what
+    `unit` where it is not bytes that are done: what the whole is told in, and how many make one of it.
+    """
+
+    def __init__(self, stream: TextIO, clock: Clock, what: str, unit: tuple[str, float] = ("MB", 1e6)) -> None:
+        self._stream, self._clock, self._what, self._unit = stream, clock, what, unit
         self._began = self._next = clock.now()
         self._shown = False
         self._terminal = stream.isatty()
@@ -26,7 +29,9 @@ class Progress:
         self._next = now + AGAIN_S
         self._shown = True
         left = (now - self._began) * (whole - done) / done if done else 0.0
-        self._write(f"\r{self._what}: {100 * done // whole} % of {whole / 1e6:,.0f} MB, about {left:.0f} s left\x1b[K")
+        name, size = self._unit
+        all_of_it = f"{whole / size:,.0f} {name}"
+        self._write(f"\r{self._what}: {100 * done // whole} % of {all_of_it}, about {left:.0f} s left\x1b[K")
 
     def close(self) -> None:
         """The line goes away."""

@@ -30,16 +30,15 @@ class Explained:
 
 
 def explain(united: United | None, groups: Mapping[Group, list[int]]) -> tuple[Explained, ...]:
-    """One for each model, those with most requests first. Without telemetry (`united` None) all are of files only."""
+    """One for each model, those with most requests first: of files only those in `groups`, and what is united."""
     found: dict[str, Explained] = {}
 
     def of(model: str) -> Explained:
         return found.setdefault(model, Explained(model))
 
-    if united is None:
-        for group, sums in groups.items():
-            of(group.model).only_files += sums[MESSAGES]
-    else:
+    for group, sums in groups.items():
+        of(group.model).only_files += sums[MESSAGES]
+    if united is not None:
         for request in united.files_alone:
             of(request.model).only_files += 1
         for request in united.telemetry_alone:

@@ -6,7 +6,8 @@
     2     files        nothing is cached, or it is damaged
     3     empty        and there is no usage in any session file
 
-The files are read in every case, so that no rung shows less than they hold. A source is named only if it contributed:
+The files are read in every case, so that no rung shows less than they hold; of what `ingest` wrote to the store is
+added what they know no more (store.py). A source is named only if it contributed:
 a store that answers and is empty leaves `files` (or `empty`), with that as the reason. A source that the caller forces
 stands alone, and raises its Failure when it cannot be read.
 
@@ -23,14 +24,16 @@ from typing import TYPE_CHECKING
 
 from cc.clock import wall_time
 from cc.errors import Failure
-from cc.usage import cache, prices, tally, telemetry
+from cc.usage import cache, prices, store, tally, telemetry
 from cc.usage.blocks import Blocks
-from cc.usage.clickhouse import ClickHouse
+from cc.usage.clickhouse import ClickHouse, NoTableError
 from cc.usage.client_totals import compare
 from cc.usage.explain import explain
-from cc.usage.groups import fold, messages_of, span_of
+from cc.usage.groups import MESSAGES, Groups, fold, merge, messages_of, span_of
+from cc.usage.ledger import Ledger
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
+from cc.usage.store_schema import taken
 from cc.usage.unite import unite
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ class _Look:
     events_from: Origin = "empty"
     tried: list[Attempt] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    answered_empty: bool = False
+    answered: str | None = None
 
 
 def read_usage(query: UsageQuery, sources: Sources, progress: Progress = no_progress) -> Reading:
@@ -99,7 +102,7 @@ def read_usages(
     look.notes += files.notes
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
-    known = _Known(files, look.events)
+    known = _Known(files, _stored(look, queries, sources, files), look.events)
     base = _provenance(source, sources, look, files, _coverage(files, known, rates))
     blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
     return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)
@@ -108,14 +111,30 @@ def read_usages(
 class _Known:
     """All requests: as groups, which most questions need alone, and one by one if telemetry is to be matched."""
 
-    def __init__(self, files: Transcripts, events: Sequence[Request]) -> None:
-        self._files = files
-        self.united = unite(files.requests, events) if events else None
-        self.groups = files.groups if self.united is None else fold(self.united.requests)
+    def __init__(self, files: Transcripts, stored: store.Found, events: Sequence[Request]) -> None:
+        self._files, self._stored = files, stored
+        self.united = unite(self._rows, events) if events else None
+        self.groups = fold(self.requests) if events or stored.requests else dict(files.groups)
+        merge(self.groups, stored.groups.items())
 
     @property
     def requests(self) -> Sequence[Request]:
-        return self._files.requests if self.united is None else self.united.requests
+        return self._rows if self.united is None else self.united.requests
+
+    @property
+    def of_files_alone(self) -> Groups:
+        """All that telemetry does not know, but for what is united one by one."""
+        return self.groups if self.united is None else self._stored.groups
+
+    @property
+    def _rows(self) -> list[Request]:
+        """Of session files and the store; what both know is one request."""
+        if not self._stored.requests:
+            return self._files.requests
+        ledger = Ledger()
+        for request in (*self._files.requests, *self._stored.requests):
+            ledger.add(request)
+        return ledger.settle()
 
 
 def _look(source: SourceName, sources: Sources) -> _Look:
@@ -132,7 +151,7 @@ def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
     try:
         if sources.clickhouse is None:
             raise Failure(sources.no_clickhouse, code="tool_missing", hint="type: invoke up")
-        rows = sources.clickhouse.request_rows()
+        rows = _events(sources.clickhouse)
     except Failure as failure:
         if forced:
             raise
@@ -140,13 +159,53 @@ def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
         look.tried.append(Attempt(0, "clickhouse", failure.code, "; ".join((failure.message, *why))))
         return
     _take(look, rows, "clickhouse")
-    if not look.events:
-        look.answered_empty = True
     if sources.cache_dir is not None:
         try:
             cache.keep(sources.cache_dir, cache.Kept(look.now, rows))
         except Failure as failure:  # costs the next fallback, not this answer
             look.notes.append(f"ClickHouse's answer could not be cached: {failure.message}")
+
+
+def _events(clickhouse: ClickHouse) -> list[list[str]]:
+    """Telemetry's rows; none where nothing but session files was ever written to the store."""
+    try:
+        return clickhouse.rows(telemetry.EVENTS, telemetry.EVENTS_TABLE)
+    except NoTableError:
+        if not taken(clickhouse):
+            raise
+        return []
+
+
+def _stored(look: _Look, queries: Sequence[UsageQuery], sources: Sources, files: Transcripts) -> store.Found:
+    """What `ingest` wrote to the store: all of it where the store stands alone, else what no session file knows."""
+    source = queries[0].source
+    if sources.clickhouse is None or look.tried or source not in ("auto", "clickhouse"):
+        return store.Found()
+    try:
+        if source == "auto":
+            known: dict[str, int] = {}
+            for group, numbers in files.groups.items():
+                known[group.session] = known.get(group.session, 0) + numbers[MESSAGES]
+            found = store.beside(sources.clickhouse, queries, known)
+        else:
+            found = store.alone(sources.clickhouse, queries, telemetry=bool(look.events))
+            span = store.span_of(queries)
+            look.events = [event for event in look.events if span.holds(event)]
+            if span != store.Span():
+                look.notes.append("coverage is of the time that was asked for: the store was asked for no other")
+    except Failure as failure:
+        if source == "clickhouse":
+            raise
+        look.notes.append(f"what `ingest` wrote to ClickHouse could not be read: {failure.message}")
+        return store.Found()
+    if found.requests or found.groups:
+        look.events_from = "clickhouse"
+    elif not look.events:
+        look.answered = (
+            "ClickHouse answered and holds no more than the session files" if found.any else
+            "ClickHouse answered and holds no requests"
+        )  # fmt: skip
+    return found
 
 
 def _read_cache(look: _Look, sources: Sources, *, forced: bool) -> None:
@@ -175,7 +234,7 @@ def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
 def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Coverage:
     span = span_of(known.groups)
     united = known.united
-    by_model = explain(united, files.groups)
+    by_model = explain(united, known.of_files_alone)
     return Coverage(
         files=files.files,
         deleted_files=files.deleted,
@@ -197,8 +256,8 @@ def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Covera
 def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transcripts, coverage: Coverage) -> Reading:
     """A reading without numbers: where they come from, how old they are, and why from no better source."""
     reasons = [attempt.reason for attempt in look.tried]
-    if look.answered_empty:
-        reasons.append("ClickHouse answered and holds no requests")
+    if look.answered is not None:
+        reasons.append(look.answered)
     origin: Origin = look.events_from
     if origin == "empty" and files.groups:
         origin = "files"

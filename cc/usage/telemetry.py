@@ -1,8 +1,8 @@
 """What the client's telemetry tells, as rows of strings, becomes requests: pure. Imports ledger, request.
 
 A row is what COLUMNS names, each a string, empty where the event lacks the attribute. The same rows come
-from the store and from the cache. Attribute names as Claude Code 2.1.330 writes them; older clients lack the split of
-cache writes and `cost_usd_micros`.
+from the store (`EVENTS`) and from the cache. Attribute names as Claude Code 2.1.330 writes them; older clients lack the
+split of cache writes and `cost_usd_micros`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,25 @@ COLUMNS = (
     "milliseconds",  # of the log record itself
 )
 """The order of the strings of a row."""
+
+EVENTS = """\
+SELECT LogAttributes['request_id'], LogAttributes['session.id'], LogAttributes['model'],
+       LogAttributes['input_tokens'], LogAttributes['output_tokens'],
+       LogAttributes['cache_read_tokens'], LogAttributes['cache_creation_tokens'],
+       LogAttributes['cache_creation_5m_tokens'], LogAttributes['cache_creation_1h_tokens'],
+       LogAttributes['cost_usd'], LogAttributes['cost_usd_micros'], LogAttributes['speed'],
+       LogAttributes['event.sequence'], LogAttributes['event.timestamp'],
+       toString(toUnixTimestamp64Milli(Timestamp))
+FROM otel_logs
+WHERE Body = 'claude_code.api_request'
+   OR LogAttributes['event.name'] IN ('api_request', 'claude_code.api_request')
+"""
+"""Every request that a client reported, in the order of COLUMNS. What the value means is decided in Python.
+
+`EventName` is left alone: clients leave it empty, and older tables do not have the column.
+"""
+
+EVENTS_TABLE = "otel_logs"
 
 
 def requests_of(rows: Iterable[Sequence[str]]) -> tuple[list[Request], int]:

@@ -118,6 +118,6 @@ def test_one_replica_that_answers_is_enough_to_be_in_reach(closed_port: int, ser
     store = ClickHouse((f"http://127.0.0.1:{closed_port}", server.url), guard=lambda: breakers.guarding("store"))
     for _ in range(7):
         with pytest.raises(Failure) as caught:
-            store.request_rows()
+            store.rows("SELECT 1", "one")
         assert caught.value.code == "connection_refused"  # the first that was asked
     assert breakers.troubled() == ()

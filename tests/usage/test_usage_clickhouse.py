@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from cc.errors import Failure
-from cc.usage.clickhouse import ClickHouse, without_password
+from cc.usage.clickhouse import ClickHouse, NoTableError, without_password
+from cc.usage.telemetry import EVENTS, EVENTS_TABLE
 from tests.answering import Server, say
 from tests.usage.rows import answer, event
 
@@ -22,7 +24,7 @@ GOOD = answer([event("r1"), event("r2")])
 
 def failure_of(*urls: str, timeout: float = 5.0, password: str = SECRET) -> Failure:
     with pytest.raises(Failure) as caught:
-        ClickHouse(urls, "cc", password, timeout=timeout).request_rows()
+        ClickHouse(urls, "cc", password, timeout=timeout).rows(EVENTS, EVENTS_TABLE)
     shown = str(caught.value) + repr(caught.value.evidence) + repr(caught.value.hint)
     assert password.strip() not in shown
     return caught.value
@@ -59,7 +61,7 @@ def chunks(*pieces: bytes, last: bytes = b"0\r\n\r\n") -> Callable[[BaseHTTPRequ
 
 def test_the_question_and_the_answer(server: Server) -> None:
     server.reply = chunks(GOOD[:100], GOOD[100:])
-    rows = ClickHouse((server.url + "/",), "cc", SECRET, database="otel_b").request_rows()
+    rows = ClickHouse((server.url + "/",), "cc", SECRET, database="otel_b").rows(EVENTS, EVENTS_TABLE)
     assert rows == [event("r1"), event("r2")]
     ((path, headers, body),) = server.asked
     assert path == "/?database=otel_b"
@@ -145,7 +147,7 @@ def test_a_byte_now_and_then_does_not_put_off_the_deadline(server: Server) -> No
 def test_replicas_are_tried_in_turn_and_all_their_failures_are_told(server: Server, closed_port: int) -> None:
     dead = f"http://127.0.0.1:{closed_port}"
     server.reply = say(200, GOOD)
-    assert len(ClickHouse((dead, server.url), "cc", SECRET).request_rows()) == 2
+    assert len(ClickHouse((dead, server.url), "cc", SECRET).rows(EVENTS, EVENTS_TABLE)) == 2
     server.reply = say(500, b"Code: 241. DB::Exception: Memory limit exceeded")
     failure = failure_of(dead, server.url)
     assert failure.code == "connection_refused"
@@ -168,7 +170,7 @@ def test_secrets_are_never_shown(server: Server) -> None:
     assert without_password(inside) == server.url
     failure_of("http://cc:" + SECRET + "@127.0.0.1:99999")
     failure_of(server.url, password=SECRET + "\n")  # what HTTP cannot carry
-    assert len(ClickHouse((server.url,), "cc", "pässwörd €").request_rows()) == 2
+    assert len(ClickHouse((server.url,), "cc", "pässwörd €").rows(EVENTS, EVENTS_TABLE)) == 2
 
 
 def test_proxies_of_the_environment_are_not_used(
@@ -177,10 +179,97 @@ def test_proxies_of_the_environment_are_not_used(
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
     server.reply = say(200, GOOD)
-    assert len(ClickHouse((server.url,), "cc", SECRET).request_rows()) == 2
+    assert len(ClickHouse((server.url,), "cc", SECRET).rows(EVENTS, EVENTS_TABLE)) == 2
 
 
 def test_no_thread_is_left_behind_by_an_answer(server: Server) -> None:
     server.reply = say(200, GOOD)
-    ClickHouse((server.url,), "cc", SECRET).request_rows()
-    assert not [thread for thread in threading.enumerate() if thread.name == "clickhouse"]
+    ClickHouse((server.url,), "cc", SECRET).rows(EVENTS, EVENTS_TABLE)
+    assert not [thread for thread in threading.enumerate() if thread.name == "within"]
+
+
+def kept_open(reply: Callable[[BaseHTTPRequestHandler], object], seen: list[object]) -> Callable[..., object]:
+    """As a server that speaks HTTP/1.1; `seen` gets the address of each question's connection."""
+
+    def replies(handler: BaseHTTPRequestHandler) -> None:
+        handler.protocol_version = "HTTP/1.1"
+        handler.close_connection = False
+        seen.append(handler.client_address)
+        reply(handler)
+
+    return replies
+
+
+def test_questions_share_a_connection_until_one_is_late(server: Server) -> None:
+    seen: list[object] = []
+    server.reply = kept_open(say(200, GOOD), seen)
+    store = ClickHouse((server.url,), "cc", SECRET, timeout=0.2)
+    for _ in range(3):
+        store.rows(EVENTS, EVENTS_TABLE)
+    assert len(set(seen)) == 1
+    server.reply = lambda _handler: server.over.wait(30)
+    with pytest.raises(Failure, match="no answer"):
+        store.rows(EVENTS, EVENTS_TABLE)
+    server.reply = kept_open(say(200, GOOD), seen)
+    assert len(store.rows(EVENTS, EVENTS_TABLE)) == 2
+    assert len(set(seen)) == 2
+
+
+def test_values_are_parameters_and_never_part_of_the_statement(server: Server) -> None:
+    server.reply = say(200, answer([]))
+    evil = "x'); DROP TABLE t --"
+    ClickHouse((server.url,)).rows(
+        "SELECT {a:String}, {n:Int64}, {s:Array(String)}", "t", a=evil, n=-7, s=[evil, "\\", "\n"]
+    )
+    ((path, _, body),) = server.asked
+    assert body == b"SELECT {a:String}, {n:Int64}, {s:Array(String)}\nFORMAT JSONCompact"
+    given = dict(parse_qsl(urlsplit(path).query))
+    assert given["param_a"] == evil
+    assert given["param_n"] == "-7"
+    assert given["param_s"] == r"['x\'); DROP TABLE t --','\\','\n']"
+
+
+def test_a_change_is_silent_and_its_data_are_its_body(server: Server) -> None:
+    store = ClickHouse((server.url,), "cc", SECRET)
+    server.reply = say(200, b"")
+    store.change("INSERT INTO t FORMAT JSONCompactEachRow", "t", b'["x"]\n')
+    ((path, _, body),) = server.asked
+    assert body == b'["x"]\n'
+    assert parse_qsl(urlsplit(path).query)[1] == ("query", "INSERT INTO t FORMAT JSONCompactEachRow")
+    server.reply = say(200, b"Code: 241. DB::Exception: Memory limit exceeded")
+    with pytest.raises(Failure, match=r"Code: 241\. DB::Exception: Memory") as caught:
+        store.change("INSERT INTO t FORMAT JSONCompactEachRow", "t", b"[]")
+    assert caught.value.code == "bad_answer"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [
+        (500, b"Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space.", "disk_full"),
+        (500, b"Code: 75. DB::Exception: Cannot write to file: No space left on device.", "disk_full"),
+        (500, b"Code: 164. DB::Exception: cc: Cannot execute query in readonly mode.", "permission_denied"),
+    ],
+)
+def test_why_a_change_is_refused(server: Server, status: int, body: bytes, code: str) -> None:
+    server.reply = say(status, body)
+    with pytest.raises(Failure) as caught:
+        ClickHouse((server.url,), "cc", SECRET).change("INSERT", "t", b"")
+    assert caught.value.code == code
+    assert caught.value.hint
+
+
+def test_a_table_that_is_missing_on_all_replicas_is_told_from_all_other_failures(server: Server) -> None:
+    server.reply = say(404, b"Code: 60. DB::Exception: Unknown table t. (UNKNOWN_TABLE)")
+    with pytest.raises(NoTableError, match=r"no table otel\.t yet"):
+        ClickHouse((server.url, server.url)).rows("SELECT 1", "t")
+    with pytest.raises(Failure) as caught:
+        ClickHouse((server.url, "http://127.0.0.1:1")).rows("SELECT 1", "t")
+    assert not isinstance(caught.value, NoTableError)
+
+
+def test_what_is_compared_and_written_is_one_replica(server: Server, closed_port: int) -> None:
+    server.reply = say(200, b"1\n")
+    dead = f"http://127.0.0.1:{closed_port}"
+    assert ClickHouse((dead, server.url, dead), "cc", SECRET).first_in_reach().urls == (server.url,)
+    with pytest.raises(Failure, match="connection refused"):
+        ClickHouse((dead,)).first_in_reach()

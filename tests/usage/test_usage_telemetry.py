@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cc.usage import clickhouse, prices, tally
+from cc.usage import prices, tally
 from cc.usage.decode import decode_answer
 from cc.usage.groups import fold
-from cc.usage.telemetry import COLUMNS, requests_of
+from cc.usage.telemetry import COLUMNS, EVENTS, requests_of
 from tests.usage.rows import CLIENT_EVENTS, RECORDED, SESSION, answer, event
 
 
@@ -38,9 +38,9 @@ def test_the_clients_own_events_add_up_to_what_it_said_to_the_micro_dollar() -> 
 
 
 def test_the_query_asks_for_the_columns_in_their_order() -> None:
-    places = [clickhouse.EVENTS.index(f"['{column}']") for column in COLUMNS[:-1]]
+    places = [EVENTS.index(f"['{column}']") for column in COLUMNS[:-1]]
     assert places == sorted(places)
-    assert clickhouse.EVENTS.index("Timestamp") > places[-1]
+    assert EVENTS.index("Timestamp") > places[-1]
 
 
 def test_an_event_that_was_exported_twice_is_one_request() -> None:

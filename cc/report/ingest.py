@@ -1,0 +1,55 @@
+"""`ingest` for people and for scripts: what was read, what of it was new to the store, and what could not be read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cc.report.printable import one_line
+
+if TYPE_CHECKING:
+    from cc.usage.ingest import Ingested
+    from cc.usage.transcripts import Transcripts
+
+
+def ingest_document(came: Ingested, files: Transcripts, took_s: float) -> dict[str, Any]:
+    """The document of `--json`."""
+    return {
+        "status": "changed" if came.changed else "ok",
+        "store": came.store,
+        "files": files.files,
+        "deleted_files": files.deleted,
+        "lines": files.lines,
+        "skipped_by_kind": dict(files.skipped),
+        "unreadable": [{"path": path, "reason": why} for path, why in files.unreadable],
+        "requests": came.requests,
+        "sessions": came.sessions,
+        "sessions_that_differed": came.differing,
+        "migrations": came.migrations,
+        "rows_written": came.written,
+        "rows_removed": came.removed,
+        "notes": list(files.notes),
+        "took_ms": round(took_s * 1000),
+    }
+
+
+def ingest_text(document: dict[str, Any]) -> str:
+    """The same for people."""
+    known = f"{document['requests']:,} requests of {document['sessions']:,} sessions in {document['files']:,} files"
+    if document["status"] == "ok":
+        lines = [f"ok: nothing new, the store at {document['store']} has all {known}"]
+    else:
+        removed = f", {document['rows_removed']:,} removed" if document["rows_removed"] else ""
+        lines = [f"changed: {document['rows_written']:,} rows written{removed}: {document['store']} has all {known}"]
+    if document["skipped_by_kind"]:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in document["skipped_by_kind"].items())
+        lines.append(f"skipped: {kinds}")
+    lines += [f"not read: {each['path']}: {each['reason']}" for each in document["unreadable"]]
+    lines += document["notes"]
+    return "\n".join(map(one_line, lines))
+
+
+def so_far(came: Ingested) -> str:
+    """How far it was when it was ended."""
+    if not came.written + came.removed:
+        return "nothing was written yet"
+    return f"{came.written + came.removed:,} of {came.rows:,} rows are in the store, the rest comes the next time"

@@ -1,0 +1,312 @@
+"""`ingest` into a real engine: twice is once, what changes is replaced, and it may be killed at any moment."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cc.errors import Failure
+from cc.usage import store as questions
+from tests.integration.box import eventually
+from tests.integration.stores import COMMAND_S, Store, User, engine, in_batches_of
+from tests.usage.rows import CLIENT_EVENTS, CLIENT_ROWS, RECORDED, SESSION, row, session_file, write
+
+pytestmark = pytest.mark.docker
+
+LOGS = {
+    "of today": """\
+CREATE TABLE otel_logs (Timestamp DateTime64(9), ServiceName LowCardinality(String), Body String, EventName String,
+    ResourceAttributes Map(LowCardinality(String), String), LogAttributes Map(LowCardinality(String), String))
+ENGINE = MergeTree ORDER BY (toStartOfFiveMinutes(Timestamp), ServiceName, Timestamp)""",
+    "with TimestampTime": """\
+CREATE TABLE otel_logs (Timestamp DateTime64(9), TimestampTime DateTime DEFAULT toDateTime(Timestamp),
+    ServiceName LowCardinality(String), Body String, ResourceAttributes Map(LowCardinality(String), String),
+    LogAttributes Map(LowCardinality(String), String))
+ENGINE = MergeTree PARTITION BY toDate(TimestampTime) ORDER BY (ServiceName, TimestampTime)""",
+    "the first": """\
+CREATE TABLE otel_logs (Timestamp DateTime64(9), Body LowCardinality(String),
+    LogAttributes Map(LowCardinality(String), LowCardinality(String)))
+ENGINE = MergeTree ORDER BY Timestamp""",
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Store]:
+    with engine() as store:
+        yield store
+
+
+@pytest.fixture
+def store(running: Store) -> Store:
+    running.empty()
+    return running
+
+
+@pytest.fixture
+def user(store: Store, tmp_path: Path) -> User:
+    return User(tmp_path, store.url)
+
+
+def rows_of(user: User, session: str, *rows: Any) -> Path:
+    return write(session_file(user.claude, session), *rows)
+
+
+def test_the_client_and_the_store_agree_to_the_micro_dollar_and_twice_is_once(user: User, store: Store) -> None:
+    rows_of(user, SESSION, *CLIENT_ROWS)
+    first = user.ingest()
+    assert (first["status"], first["requests"], first["rows_written"], first["store"]) == ("changed", 2, 2, store.url)
+    again = user.ingest()
+    assert (again["status"], again["sessions_that_differed"], again["rows_written"]) == ("ok", 0, 0)
+    assert user.run("ingest").out.startswith("ok: nothing new")
+    assert store.number("count()") == 2
+    told = user.usage("clickhouse", "model")
+    assert told["total"]["cost_usd"] == 0.005972
+    assert told == user.usage("files", "model")
+    shutil.rmtree(user.claude)
+    shutil.rmtree(user.env["CC_HOME"])
+    assert user.usage("clickhouse", "model") == told
+
+
+@pytest.mark.parametrize("recorded", ["transcripts/sniffly", "transcripts/ccusage", "client/projects"])
+def test_the_store_tells_what_the_recorded_files_tell(user: User, recorded: str) -> None:
+    if (RECORDED / recorded).is_dir():
+        shutil.copytree(RECORDED / recorded, user.claude / "projects")
+    else:
+        rows_of(user, SESSION, *CLIENT_ROWS)
+    user.ingest()
+    for by in ("day", "month", "model", "project", "session"):
+        assert user.usage("clickhouse", by) == user.usage("files", by)
+
+
+def test_a_request_that_is_settled_otherwise_later_is_replaced_and_one_that_is_gone_is_removed(
+    user: User, store: Store
+) -> None:
+    rows_of(user, "s1", row("m1", "r1", output=1, session="s1"), row("m2", "r2", session="s1"), row(None, None),
+            row("m3", "r3", session="s1"))  # fmt: skip
+    user.ingest()
+    parts = [row("m1", "r1", output=9, session="s1", at="2026-11-23T15:00:00.000Z"), row("m2", "r2", session="s1")]
+    rows_of(user, "s1", *parts, row(None, None), row(None, None, uuid="u"), row("m4", "r4", session="s1"))
+    came = user.ingest()
+    assert (came["rows_written"], came["rows_removed"]) == (3, 2)  # m1 has another quarter now, m3 is no more
+    assert user.usage("clickhouse", "session") == user.usage("files", "session")
+    assert store.number("sum(output_tokens)") == 9 + 5 * 4
+
+
+def test_a_copy_that_turns_out_to_be_another_sessions_counts_once(user: User, store: Store) -> None:
+    rows_of(user, "s2", row("m1", "r1", session="s2"), row("m2", "r2", session="s2"))
+    user.ingest()
+    rows_of(user, "s1", row("m1", "r1", session="s1"))  # the earlier one, of which s2 had a copy
+    user.ingest()
+    assert store.number("count()") == 2
+    assert user.usage("clickhouse", "session") == user.usage("files", "session")
+
+
+def test_sessions_that_no_file_knows_stay_in_the_store_and_count_beside_the_files(user: User, store: Store) -> None:
+    file = rows_of(user, "s1", row("m1", "r1", session="s1"), row("m2", "r2", session="s1", output=7))
+    user.ingest()
+    file.unlink()
+    shutil.rmtree(user.env["CC_HOME"])  # and with it the index that would know them
+    rows_of(user, "s2", row("m2", "r2", session="s2", output=7), row("m3", "r3", session="s2"))
+    both = user.usage("auto", "session")
+    assert (both["total"]["messages"], both["total"]["output_tokens"]) == (3, 5 + 7 + 5)
+    came = user.ingest()
+    assert (came["rows_written"], came["rows_removed"]) == (2, 0)
+    assert user.usage("clickhouse", "session")["total"] == both["total"]
+
+
+def test_what_is_missing_of_a_session_that_the_files_know_in_part_is_added(user: User) -> None:
+    rows_of(user, "s1", row("m1", "r1"), row(None, None, output=3))
+    agent = rows_of(user, "agent-1", row("m2", "r2", output=7))  # of the same session
+    user.ingest()
+    whole = user.usage("files", "session")
+    agent.unlink()
+    shutil.rmtree(user.env["CC_HOME"])
+    assert user.usage("files", "session") != whole
+    assert user.usage("auto", "session") == whole
+
+
+@pytest.mark.parametrize("schema", LOGS)
+def test_telemetry_of_every_exporters_schema_is_united_with_what_was_ingested(
+    user: User, store: Store, schema: str
+) -> None:
+    store.client.change(LOGS[schema], "")
+    names = ("request_id", "session.id", "model", "input_tokens", "output_tokens", "cache_read_tokens",
+             "cache_creation_tokens", "cost_usd", "event.name")  # fmt: skip
+    told = [dict(zip(names, (*each[:7], each[9], ""), strict=True)) for each in CLIENT_EVENTS]
+    told += [{**told[0], "request_id": "r9", "output_tokens": "9", "event.name": "api_request"}]
+    for each in told:
+        body = "" if each["event.name"] else "claude_code.api_request"
+        record = {"Timestamp": "2026-11-23 23:57:51.330000000", "Body": body, "LogAttributes": each}
+        store.client.change("INSERT INTO otel_logs FORMAT JSONEachRow", "", json.dumps(record).encode())
+    cut = [{**each, "message": {**each["message"], "usage": {**each["message"]["usage"], "output_tokens": 1}}}
+           for each in CLIENT_ROWS]  # fmt: skip
+    rows_of(user, SESSION, *cut, row("m8", "r8", output=8))
+    rows_of(user, "other", row("m7", "r7", output=7, session="other"))
+    user.ingest()
+    alone = user.usage("clickhouse", "session")
+    assert alone["total"]["output_tokens"] == 41 + 42 + 9 + 8 + 7
+    assert alone == user.usage("auto", "session")
+    day = user.run("usage", "--json", "--source", "clickhouse", "--since", "2026-11-23", "--until", "2026-11-23").json
+    counted = day["coverage"]["requests"]
+    assert [(each["model"], each["only_files"], each["in_both"]) for each in counted.pop("by_model")] == [
+        ("claude-opus-5-5", 0, 2),
+        ("claude-sonnet-4-5-20250929", 2, 0),
+    ]
+    assert counted == {
+        "only_files": 2,
+        "only_telemetry": 1,
+        "in_both": 2,
+        "output_tokens_added": 40 + 41,
+    }
+    assert user.usage("clickhouse", "day", "--since", "2026-11-24")["total"]["messages"] == 0
+
+
+def test_a_store_of_a_newer_version_is_refused_by_name_and_left_alone(user: User, store: Store) -> None:
+    rows_of(user, SESSION, *CLIENT_ROWS)
+    user.ingest()
+    store.client.change("INSERT INTO cc_migrations (number, name) VALUES (99, 'tomorrow')", "")
+    rows_of(user, SESSION, row("m1", "r1"))
+    for words in (("ingest",), ("usage", "--source", "clickhouse")):
+        refused = user.run(*words)
+        assert refused.code == 1
+        assert "step 99 ('tomorrow')" in refused.err
+        assert "up to date" in refused.err
+    beside = user.run("usage", "--json")
+    assert beside.json["total"]["messages"] == 1
+    assert "step 99" in beside.json["reason"]
+    assert store.number("count()") == 2
+
+
+def test_who_may_not_is_told_what_to_set(user: User) -> None:
+    refused = user.run("ingest", "--json", env={"CC_CLICKHOUSE_PASSWORD": "wrong"})
+    assert (refused.code, refused.json["error"]["type"]) == (1, "permission_denied")
+    assert "CC_CLICKHOUSE_PASSWORD" in refused.json["error"]["hint"]
+
+
+def test_a_store_out_of_reach_ends_it_with_what_to_type(user: User) -> None:
+    refused = user.run("ingest", env={"CC_CLICKHOUSE_URL": "http://127.0.0.1:1"})
+    assert (refused.code, refused.out) == (1, "")
+    assert "connection refused at http://127.0.0.1:1" in refused.err
+    assert "context-cleaner up --service clickhouse" in refused.err
+
+
+def test_a_disk_that_is_full_is_named_and_the_rest_comes_when_there_is_room(tmp_path: Path) -> None:
+    with engine("--tmpfs", "/var/lib/clickhouse:size=24m") as store:
+        user = User(tmp_path, store.url)
+        store.client.change("CREATE TABLE filler (a String CODEC(NONE)) ENGINE = MergeTree ORDER BY tuple()", "")
+        rows_of(user, "s1", *(row(f"m{number}", f"r{number}", session="s1") for number in range(5000)))
+        assert fill(store) == "disk_full"
+        full = user.run("ingest", "--json")
+        assert (full.code, full.json["error"]["type"]) == (1, "disk_full"), full.err
+        store.client.change("DROP TABLE filler SYNC", "")
+        eventually(lambda: user.run("ingest").code == 0, what="room")
+        assert user.usage("clickhouse") == user.usage("files")
+
+
+def test_a_store_that_holds_much_of_others_is_said_to_and_does_not_keep_the_user_waiting(
+    user: User, store: Store
+) -> None:
+    rows_of(user, SESSION, *CLIENT_ROWS)
+    user.ingest()
+    store.client.change(
+        "INSERT INTO cc_requests (quarter, message_id, session, version) "
+        "SELECT 0, toString(number), 'theirs-' || toString(number % 9000), 1 FROM numbers(9000)",
+        "",
+    )
+    beside = user.run("usage", "--json").json
+    assert beside["total"]["messages"] == 2
+    assert "9,000 requests of 9,000 sessions are not all in session files" in beside["notes"][0]
+    assert user.usage("clickhouse")["total"]["messages"] == 2 + 9000
+    week = user.run("usage", "--json", "--since", "2026-11-20").json
+    assert (week["total"]["messages"], week["notes"]) == (2, [])
+
+
+def fill(store: Store) -> str:
+    """Until nothing more goes in; the code of the failure."""
+    while True:
+        try:
+            store.client.change("INSERT INTO filler SELECT randomString(100000) FROM numbers(10)", "")
+        except Failure as failure:
+            return failure.code
+
+
+def settled(user: User, turn: int) -> None:
+    """The same messages with other counts, some at another time, and a few more of them."""
+    for session in range(20):
+        hour = (turn + session) % 24
+        rows = [
+            row(f"m{session}-{number}", f"r{session}-{number}", output=turn + 1, session=f"s{session}",
+                at=f"2026-11-{1 + number % 20:02}T{hour if number % 5 == 0 else 12:02}:00:00.000Z")
+            for number in range(50 + turn)
+        ]  # fmt: skip
+        rows_of(user, f"s{session}", *rows)
+
+
+def test_after_kill_9_at_20_random_moments_nothing_is_lost_and_nothing_is_double(user: User, store: Store) -> None:
+    moments = random.Random(9)  # noqa: S311 - moments, no secret
+    in_the_middle = 0
+    for turn in range(20):
+        settled(user, turn)
+        process = user.start("ingest", program=in_batches_of(25))
+        try:
+            process.communicate(timeout=0.2 + moments.random() * 0.8)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+        if _there(store):
+            assert store.number("count()") == store.number("uniqExact(message_id)")
+            new = store.number(f"countIf(output_tokens = {turn + 1})")
+            in_the_middle += 0 < new < 20 * (50 + turn)
+    assert in_the_middle >= 3  # else the moments prove nothing
+    last = user.ingest()
+    assert last["requests"] == 20 * (50 + 19)
+    assert store.number("count()") == last["requests"]
+    for by in ("day", "session"):
+        assert user.usage("clickhouse", by) == user.usage("files", by)
+    assert user.ingest()["status"] == "ok"
+
+
+def _there(store: Store) -> bool:
+    return store.ask(
+        "SELECT toString(count()) FROM system.tables WHERE database = 'otel' AND name = 'cc_requests'"
+    ) == [["1"]]
+
+
+def test_an_interruption_between_two_batches_says_how_far_it_was(user: User, store: Store) -> None:
+    settled(user, 60)
+    process = user.start("ingest", "--json", program=in_batches_of(5))
+    eventually(lambda: _there(store) and store.number("count()") > 0, what="the first batch")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=COMMAND_S)
+    assert process.returncode == 130, err
+    assert f"of {20 * 110:,} rows are in the store" in json.loads(out)["error"]["message"]
+    assert user.ingest()["rows_written"] < 20 * 110
+    assert store.number("count()") == 20 * 110
+
+
+def test_a_question_of_a_week_reads_a_week(store: Store, user: User) -> None:
+    settled(user, 0)
+    user.ingest()
+    store.client.change(
+        "INSERT INTO cc_requests (quarter, message_id, at_ms, version) "
+        "SELECT number, toString(number), number * 900000, 1 FROM numbers(2000000)",
+        "",
+    )
+    params = {"first": 1_999_000, "after": 2_000_000, "by_session": 0, "by_project": 0}
+    plan = "\n".join(
+        line
+        for (line,) in store.client.rows("EXPLAIN indexes = 1\n" + questions.GROUPS + questions.GROUPED, "", **params)
+    )
+    assert "PrimaryKey" in plan
+    assert "quarter" in plan.partition("PrimaryKey")[2]
+    read, there = re.findall(r"Granules: (\d+)/(\d+)", plan)[0]
+    assert int(read) * 50 < int(there)
