@@ -1,7 +1,7 @@
 """`ingest` at its edge: how far it is for a person at a terminal, and how far it was when somebody ends it.
 
-It may be ended anywhere: what was written stays, and the rest comes the next time. So a signal ends it at once, and does
-not wait for anything to be completed.
+It may be ended anywhere: what was written stays, and the rest comes the next time. So a signal ends it at once, and
+waits for nothing to be completed.
 """
 
 from __future__ import annotations
