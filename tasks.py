@@ -247,13 +247,14 @@ def tokens(  # type: ignore[no-untyped-def]
         **LOOKS,
         "json": "one JSON document: what was read, what was written, what was there already",
         "strict": "of no matter: there is no lesser way",
+        "follow": "and then what is new in them every two seconds, until Ctrl-C; with --json one document a line",
     }
 )
-def ingest(options: Options):  # type: ignore[no-untyped-def]
+def ingest(options: Options, follow=False):  # type: ignore[no-untyped-def]
     """Load what the session files tell into ClickHouse; twice is once."""
     from cc.operations import ingest as operate
 
-    perform("ingest", options, operate, READS)
+    perform("ingest", options, lambda session: operate(session, following=follow), Manner(reads=True, follows=follow))
 
 
 @command(

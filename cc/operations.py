@@ -201,11 +201,14 @@ def _aside(line: str) -> None:
         sys.stderr.write(line + "\n")
 
 
-def ingest(session: Session) -> Answer:
-    """The session files' requests into the store."""
-    from cc.ingest_command import answer
+def ingest(session: Session, *, following: bool) -> Answer | None:
+    """The session files' requests into the store, once or until interrupted."""
+    from cc.ingest_command import answer, follow
 
-    return answer(session)
+    if not following:
+        return answer(session)
+    follow(session)
+    return None
 
 
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:

@@ -31,7 +31,7 @@ MAY = {
     | {"engine", "shell", "resources", "services", "supervisor", "usage", "tokens", "dashboard", "report", "drill"}
     | {"command_line", "feed", "ingest_command", "usage_command"},
     "feed": {"errors", "command_line"},
-    "ingest_command": LEAVES | {"usage", "report", "command_line"},
+    "ingest_command": LEAVES | {"usage", "report", "command_line", "feed"},
     "usage_command": LEAVES | {"usage", "report", "command_line"},
     "program": LEAVES | {"services"},
 }

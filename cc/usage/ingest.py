@@ -19,6 +19,7 @@ import msgspec
 from cc.errors import Failure
 from cc.usage import transcripts
 from cc.usage.clickhouse import ClickHouse, without_password
+from cc.usage.groups import Groups
 from cc.usage.reader import Progress, Sources, no_progress
 from cc.usage.request import Request
 from cc.usage.store import TIMEOUT_S, in_questions
@@ -60,11 +61,16 @@ class Ingested:
 
 
 def ingest_files(
-    sources: Sources, came: Ingested, reading: Progress = no_progress, writing: Progress = no_progress
+    sources: Sources,
+    came: Ingested,
+    reading: Progress = no_progress,
+    writing: Progress = no_progress,
+    known: Groups | None = None,
 ) -> Transcripts:
     """Make the store hold what the session files tell, and give what they tell.
 
-    `reading` is told of bytes read and to be read, `writing` of rows.
+    `reading` is told of bytes read and to be read, `writing` of rows. `known` is what the files told when they were
+    last written: if they tell nothing else, the store is not asked what it has.
 
     The store is asked first: who has none need not wait for the files to be read. Raises Failure as `ingest` does.
     """
@@ -73,7 +79,8 @@ def ingest_files(
     try:
         store = sources.clickhouse.first_in_reach()
         files = transcripts.read(sources.roots, sources.index_dir, reading)
-        ingest(files.requests, files.project_names, store, came, writing)
+        if files.groups != known:
+            ingest(files.requests, files.project_names, store, came, writing)
     except Failure as failure:
         failure.hint = failure.hint or NO_STORE
         raise

@@ -192,6 +192,30 @@ def test_who_may_not_is_told_what_to_set(user: User) -> None:
     assert "CC_CLICKHOUSE_PASSWORD" in refused.json["error"]["hint"]
 
 
+def test_follow_takes_in_what_is_new_until_it_is_ended(user: User, store: Store) -> None:
+    rows_of(user, "s1", row("m1", "r1"))
+    process = user.start("ingest", "--follow", "--json")
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["rows_written"] == 1
+    rows_of(user, "s1", row("m1", "r1"), row("m2", "r2"), row("m3", "r3"))
+    assert json.loads(process.stdout.readline())["rows_written"] == 2
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=COMMAND_S)
+    assert (process.returncode, out, err) == (130, "", "")
+    assert store.number("count()") == 3
+
+
+def test_follow_waits_for_a_store_that_is_out_of_reach_and_not_for_one_that_refuses(user: User) -> None:
+    process = user.start("ingest", "--follow", env={"CC_CLICKHOUSE_URL": "http://127.0.0.1:1"})
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    assert said == "-- ClickHouse: connection refused at http://127.0.0.1:1; waiting for it\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=COMMAND_S)
+    assert process.returncode == 143
+    assert user.run("ingest", "--follow", env={"CC_CLICKHOUSE_PASSWORD": "wrong"}).code == 1
+
+
 def test_a_store_out_of_reach_ends_it_with_what_to_type(user: User) -> None:
     refused = user.run("ingest", env={"CC_CLICKHOUSE_URL": "http://127.0.0.1:1"})
     assert (refused.code, refused.out) == (1, "")

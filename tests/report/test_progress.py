@@ -62,3 +62,12 @@ def test_a_pipe_is_left_alone() -> None:
         progress.close()
     with open(reading) as stream:
         assert stream.read() == ""
+
+
+def test_what_is_counted_in_rows_is_told_in_rows(terminal: tuple[int, int]) -> None:
+    clock = FakeClock()
+    with open(os.dup(terminal[1]), "w") as stream:
+        progress = Progress(stream, clock, "writing to the store", ("rows", 1))
+        clock.pass_by(1.0)
+        progress(20_000, 80_000)
+    assert shown(terminal) == "\rwriting to the store: 25 % of 80,000 rows, about 3 s left\x1b[K"

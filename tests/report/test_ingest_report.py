@@ -1,0 +1,44 @@
+"""What `ingest` says: what was new, what could not be read, and how far it was when it was ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cc.report.ingest import ingest_document, ingest_text, so_far
+from cc.usage.ingest import Ingested
+from cc.usage.transcripts import Transcripts
+
+FILES = Transcripts(files=3, lines=40, skipped={"cut": 2}, unreadable=(("/a", "no permission"),), notes=("a note",))
+
+
+def said(**came: Any) -> list[str]:
+    made = Ingested(store="http://s", requests=1200, sessions=2, **came)
+    return ingest_text(ingest_document(made, FILES, 1.5)).splitlines()
+
+
+def test_nothing_new_is_ok() -> None:
+    assert said()[0] == "ok: nothing new, the store at http://s has all 1,200 requests of 2 sessions in 3 files"
+
+
+def test_what_was_written_and_removed_is_a_change_and_what_was_not_read_is_told() -> None:
+    assert said(written=1000, removed=1) == [
+        "changed: 1,000 rows written, 1 removed: http://s has all 1,200 requests of 2 sessions in 3 files",
+        "skipped: 2 cut",
+        "not read: /a: no permission",
+        "a note",
+    ]
+    assert said(migrations=1)[0].startswith("changed: 0 rows written:")
+
+
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [
+        (Ingested(rows=9), "nothing was written yet"),
+        (Ingested(rows=5000, written=1999, removed=1),
+         "2,000 of 5,000 rows are in the store, the rest comes the next time"),
+    ],
+)  # fmt: skip
+def test_how_far_it_was(came: Ingested, told: str) -> None:
+    assert so_far(came) == told
