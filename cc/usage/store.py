@@ -21,6 +21,7 @@ from cc.usage.request import Request
 from cc.usage.store_rows import NO_QUARTER, request_of
 from cc.usage.store_schema import REQUESTS, taken
 from cc.usage.tally import needs_requests
+from cc.usage.telemetry import IS_REQUEST
 
 TIMEOUT_S = 30.0
 QUESTION_BYTES = 12_000
@@ -46,15 +47,9 @@ GROUP BY quarter, model, fast, input_tokens + cache_write_5m + cache_write_1h + 
          isNotNull(cost_pico) AS priced, if({by_session:UInt8}, session, '') AS its_session,
          if({by_project:UInt8}, project, '') AS its_project
 """
-TOLD = """\
-(request_id != '' AND request_id IN (
-    SELECT LogAttributes['request_id'] FROM otel_logs
-    WHERE Body = 'claude_code.api_request' OR LogAttributes['event.name'] IN ('api_request', 'claude_code.api_request'))
- OR session IN (
-    SELECT LogAttributes['session.id'] FROM otel_logs
-    WHERE Body = 'claude_code.api_request' OR LogAttributes['event.name'] IN ('api_request', 'claude_code.api_request'))
-)
-"""
+ITS_REQUESTS = "SELECT LogAttributes['request_id'] FROM otel_logs WHERE " + IS_REQUEST  # noqa: S608 - of constants
+ITS_SESSIONS = "SELECT LogAttributes['session.id'] FROM otel_logs WHERE " + IS_REQUEST  # noqa: S608 - of constants
+TOLD = f"(request_id != '' AND request_id IN ({ITS_REQUESTS}) OR session IN ({ITS_SESSIONS}))\n"
 """Telemetry tells of this request, or of its session: an event without a request id is one of its session's."""
 SESSIONS = """\
 SELECT session, toString(count()) FROM cc_requests FINAL WHERE quarter >= {first:Int32} AND quarter < {after:Int32}

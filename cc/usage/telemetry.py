@@ -32,7 +32,13 @@ COLUMNS = (
 )
 """The order of the strings of a row."""
 
-EVENTS = """\
+IS_REQUEST = """\
+(Body = 'claude_code.api_request' OR LogAttributes['event.name'] IN ('api_request', 'claude_code.api_request'))
+"""
+"""Of a row of otel_logs. `EventName` is left alone: clients leave it empty, and older tables do not have the column."""
+
+EVENTS = (
+    """\
 SELECT LogAttributes['request_id'], LogAttributes['session.id'], LogAttributes['model'],
        LogAttributes['input_tokens'], LogAttributes['output_tokens'],
        LogAttributes['cache_read_tokens'], LogAttributes['cache_creation_tokens'],
@@ -41,13 +47,10 @@ SELECT LogAttributes['request_id'], LogAttributes['session.id'], LogAttributes['
        LogAttributes['event.sequence'], LogAttributes['event.timestamp'],
        toString(toUnixTimestamp64Milli(Timestamp))
 FROM otel_logs
-WHERE Body = 'claude_code.api_request'
-   OR LogAttributes['event.name'] IN ('api_request', 'claude_code.api_request')
-"""
-"""Every request that a client reported, in the order of COLUMNS. What the value means is decided in Python.
-
-`EventName` is left alone: clients leave it empty, and older tables do not have the column.
-"""
+WHERE """
+    + IS_REQUEST
+)
+"""Every request that a client reported, in the order of COLUMNS. What the value means is decided in Python."""
 
 EVENTS_TABLE = "otel_logs"
 

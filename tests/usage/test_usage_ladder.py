@@ -301,3 +301,20 @@ def test_heavy_packages_are_imported_no_sooner_than_something_is_read() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_was_ingested_and_cannot_be_read_costs_only_itself(sources: Sources, server: Server) -> None:
+    server.reply = say(200, answer([event("r9", output_tokens=7)]))
+    server.ours = say(500, b"Code: 241. DB::Exception: Memory limit exceeded")
+    reading = read(sources)
+    assert (reading.source, reading.degraded, reading.total.output_tokens) == ("clickhouse", False, 3 + 5 + 7)
+    assert reading.notes[0].startswith("what `ingest` wrote to ClickHouse could not be read: ClickHouse: http://")
+    with pytest.raises(Failure, match="Memory limit"):
+        read(sources, source="clickhouse")
+
+
+@pytest.mark.parametrize("rows", [b'[["one", "first"]]', b'[["1"]]'])
+def test_a_table_of_that_name_that_is_not_ours_is_told(sources: Sources, server: Server, rows: bytes) -> None:
+    server.reply = say(200, answer([]))
+    server.ours = say(200, b'{"meta": [], "data": ' + rows + b', "rows": 1}')
+    assert "rows of cc_migrations of another shape" in read(sources).notes[0]
