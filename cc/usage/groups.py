@@ -39,6 +39,8 @@ class Group(NamedTuple):
     project: str
 
 
+MOST_COST = 2**62
+
 Groups = dict[Group, list[int]]
 """Of each group nine numbers: messages, five kinds of tokens, pico-dollars, and the first and the last millisecond."""
 
@@ -67,6 +69,18 @@ def fold(requests: Iterable[Request]) -> Groups:
             sums[7] = moment
         elif moment > sums[8]:
             sums[8] = moment
+    return found
+
+
+def pairs_of(groups: Mapping[Group, list[int]]) -> list[tuple[Group, list[int]]]:
+    """The same as pairs, each number in 64 bits: of a cost too large for that the rest goes into pairs of the same key,
+    which `merge` adds up again."""
+    found = []
+    for key, sums in groups.items():
+        rest = sums[COST]
+        found.append((key, sums if rest <= MOST_COST else [*sums[:COST], MOST_COST, *sums[COST + 1 :]]))
+        while (rest := rest - MOST_COST) > 0:
+            found.append((key, [*[0] * COST, min(rest, MOST_COST), *sums[COST + 1 :]]))
     return found
 
 

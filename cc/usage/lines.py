@@ -21,7 +21,7 @@ LONGEST = 32 << 20
 """Bytes. A longer line is skipped and counted: the row of an answer is far below 1 MB, and memory is bounded."""
 
 LONG = 4000
-HEAD, TAIL = 600, 800
+HEAD, TAIL = 600, 1600
 """Bytes. Of a line that is longer than LONG its HEAD and TAIL may tell that the rest need not be searched."""
 
 USERS, USAGE = b'"type":"user","message":{"role":"user"', b'"usage":{'
@@ -69,6 +69,9 @@ def candidates(descriptor: int, size: int, count: LineCount) -> Iterator[bytes]:
                 held.append(data)
                 held_size += len(data)
             continue
+        if held and held_size + data.find(b"\n") > LONGEST:
+            dropping, dropped = True, held_size
+            held, held_size = [], 0
         count.end += held_size + dropped + end
         whole, rest = (data, b"") if end == len(data) else (data[:end], data[end:])
         if dropping:

@@ -15,10 +15,11 @@ from zlib import crc32
 
 import msgspec
 
-from cc.usage.groups import Group
+from cc.usage.groups import LAST, Group
 from cc.usage.request import Request
 
 VERSION = 1
+NUMBERS = LAST + 1
 
 Rows = list[tuple[Request, str | None]]
 """Each request, and its row's own identity where it has neither message id nor request id."""
@@ -31,7 +32,7 @@ class Known(msgspec.Struct, array_like=True):
     `tail_skipped` are by kind; the tail is a last line without an end, and `tail_counts` if a request was in it. `cwd`
     is the first working directory named, or the one (`sure`) whose dashed form is the folder's name. `said` is what
     the client says the session cost in pico-dollars, None if it says nothing, and `said_in_part` that it did not know
-    all prices.
+    all prices. `groups` as `groups.pairs_of` gives them.
     """
 
     folder: str
@@ -69,7 +70,15 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class DamagedError(ValueError):
-    """Bytes that were not packed here."""
+    """Bytes that were not packed here, or a part of the index that is missing."""
+
+
+class AwayError(Exception):
+    """The index cannot be read just now, and is not damaged for all that is known."""
+
+
+class ChangedError(Exception):
+    """Another process has written the index since it was read."""
 
 
 def pack(value: Known | Rows | list[Delivery]) -> bytes:
@@ -79,7 +88,10 @@ def pack(value: Known | Rows | list[Delivery]) -> bytes:
 def unpack_known(data: bytes) -> Known:
     """Raises DamagedError."""
     try:
-        return _known.decode(data)
+        known = _known.decode(data)
+        if any(len(sums) != NUMBERS for _, sums in known.groups):
+            raise DamagedError("a group without its numbers")
+        return known
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
 

@@ -65,7 +65,7 @@ def session_files(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -
             unreadable.append((path, "not a regular file"))
         elif (identity := (status.st_dev, status.st_ino)) not in seen:
             seen.add(identity)
-            found.append(Listed(path, folder, session, (*identity, status.st_size, status.st_mtime_ns)))
+            found.append(Listed(path, folder, session, _mark(status)))
     return found
 
 
@@ -76,7 +76,13 @@ def opened(listed: Listed) -> tuple[int, tuple[int, int, int, int]]:
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(0, "not a regular file")
-    return descriptor, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    return descriptor, _mark(status)
+
+
+def _mark(status: os.stat_result) -> tuple[int, int, int, int]:
+    """Each in 63 bits: a time of change may lie in any year."""
+    device, inode, changed = (number & (2**63 - 1) for number in (status.st_dev, status.st_ino, status.st_mtime_ns))
+    return device, inode, status.st_size, changed
 
 
 def _paths(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
-from cc.usage.groups import Group, Groups, fold, merge
+from cc.usage.groups import Group, Groups, fold, merge, pairs_of
 from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
 from cc.usage.packed import ids_of, unpack_rows
@@ -55,8 +55,8 @@ def settle(entries: Sequence[Entry], again: Iterable[Entry], contested: set[int]
                 ledger.add(request, row_id)
             else:
                 own.append(request)
-        entry.known.groups = list(fold(own).items())
-    return list(fold(ledger.settle()).items())
+        entry.known.groups = pairs_of(fold(own))
+    return pairs_of(fold(ledger.settle()))
 
 
 def united(entries: Iterable[Entry], pool: Pool) -> Groups:

@@ -20,11 +20,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cc.usage.client_totals import Said
-from cc.usage.groups import Groups, fold
+from cc.usage.groups import Groups, fold, pairs_of
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.ledger import Ledger
 from cc.usage.one_file import FileReader, mark_of
 from cc.usage.packed import (
+    AwayError,
+    ChangedError,
     DamagedError,
     Delivery,
     Known,
@@ -41,6 +43,7 @@ from cc.usage.settle import Pool, settle, standing_twice, united
 from cc.usage.workers import MOST_BATCHES, processors, share
 
 BATCH_BYTES = 4 << 20
+TRIES = 3
 WORTH_SHARING = 2 * BATCH_BYTES
 
 Progress = Callable[[int, int], None]
@@ -63,20 +66,36 @@ class Transcripts:
     unreadable: tuple[tuple[str, str], ...] = ()
     said: tuple[Said, ...] = ()
     notes: tuple[str, ...] = ()
+    _index: Index | None = None
     _rows: Callable[[], Iterable[bytes]] = field(default=lambda: ())
+    _again: Callable[[], Transcripts] | None = None
     _requests: list[Request] | None = field(default=None)
 
     @property
     def requests(self) -> list[Request]:
-        """Every message. Groups are enough for most questions, and are there at once."""
+        """Every message. Groups are enough for most questions, and are there at once.
+
+        If the index has changed since, or turns out to be damaged, the files are read again.
+        """
         if self._requests is None:
-            ledger = Ledger()
-            with _no_collection():
-                for data in self._rows():
-                    for request, own in unpack_rows(data):
-                        ledger.add(request, own)
-                self._requests = ledger.settle()
+            try:
+                self._requests = _settled(self._rows())
+            except (DamagedError, AwayError, ChangedError) as error:
+                if self._again is None:
+                    raise
+                if isinstance(error, DamagedError) and self._index is not None:
+                    self._index.give_up(error)
+                self._requests = self._again().requests
         return self._requests
+
+
+def _settled(packed: Iterable[bytes]) -> list[Request]:
+    ledger = Ledger()
+    with _no_collection():
+        for data in packed:
+            for request, own in unpack_rows(data):
+                ledger.add(request, own)
+        return ledger.settle()
 
 
 def read(
@@ -87,15 +106,32 @@ def read(
     Without an `index_directory` that is everything. Raises nothing that is a file's or the index's fault: that is in
     `skipped`, `unreadable` and `notes`.
     """
-    index = None if index_directory is None else Index(index_directory, places)
-    kept = Contents() if index is None else index.read()
-    with _no_collection():
+    if index_directory is None:
+        with _no_collection():
+            return _Reading(places, None, Contents()).read(progress)
+    index = Index(index_directory, places)
+    for _ in range(TRIES):
         try:
-            return _Reading(places, index, kept).read(progress)
+            with _no_collection():
+                found = _Reading(places, index, index.read()).read(progress)
+            found._again = lambda: _beside(places, index_directory)  # noqa: SLF001 - its own maker
+            return found
         except DamagedError as error:  # a part of the index that is read only where something has changed
-            if index is not None:
-                index.give_up(error)
-            return _Reading(places, index, Contents()).read(progress)
+            index.give_up(error)
+        except AwayError as error:
+            index.do_without(str(error))
+        except ChangedError:
+            continue
+    index.do_without("others keep writing it")
+    with _no_collection():
+        return _Reading(places, index, index.read()).read(progress)
+
+
+def _beside(places: tuple[Path, ...], index_directory: Path) -> Transcripts:
+    """One more reading whose rows are all at hand or nearly: what the first one said of the index is no longer so."""
+    found = read(places, index_directory)
+    found._again = lambda: read(places)  # noqa: SLF001 - its own maker
+    return found
 
 
 @contextmanager
@@ -139,9 +175,16 @@ class _Reading:
         return entry is not None and entry.mark == listed.mark
 
     def _moved(self, there: Mapping[bytes, Listed], todo: Sequence[Listed]) -> list[Entry]:
-        """The known files that now have another name: it is the new one that counts."""
-        new = {listed.mark[:2] for listed in todo}
-        moved = [entry for path, entry in self._entries.items() if path not in there and entry.mark[:2] in new]
+        """The known files that now have another name: it is the new one that counts.
+
+        The same inode is not enough: the next file that is made takes that of one that was deleted.
+        """
+        new = {listed.mark[:2]: listed for listed in todo}
+        moved = [
+            entry
+            for path, entry in self._entries.items()
+            if path not in there and (listed := new.get(entry.mark[:2])) is not None and _goes_on(entry, listed)
+        ]
         for entry in moved:
             del self._entries[entry.path]
         return moved
@@ -182,7 +225,7 @@ class _Reading:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
-        known.groups = list(fold(request for request, _ in found).items())
+        known.groups = pairs_of(fold(request for request, _ in found))
         return Delivery(number, known, mark, pack(found), ids_of(found).tobytes())
 
     def _left_at(
@@ -194,8 +237,8 @@ class _Reading:
         anew = Known(listed.folder, listed.session)
         if entry is None or packed is None or entry.known.tail_counts:
             return anew, []
-        same = entry.mark[:2] == mark[:2] and mark[2] >= max(entry.mark[2], entry.known.end)
-        if not same or mark_of(descriptor, entry.known.end) != entry.known.mark:
+        grown = entry.mark[:2] == mark[:2] and mark[2] > entry.mark[2]
+        if not grown or mark_of(descriptor, entry.known.end) != entry.known.mark:
             return anew, []
         return unpack_known(pack(entry.known)), unpack_rows(packed)
 
@@ -254,7 +297,7 @@ class _Reading:
         return all(entry.path in self._new or entry.ids is None or added.isdisjoint(entry.ids) for entry in entries)
 
     def _rows(self, entries: Iterable[Entry]) -> dict[bytes, bytes]:
-        """The packed rows of these, from here or from the index. Raises DamagedError."""
+        """The packed rows of these, from here or from the index. Raises what Index.rows raises."""
         found = {entry.path: entry.rows for entry in entries if entry.rows is not None}
         missing = {entry.id: entry.path for entry in entries if entry.rows is None and entry.id is not None}
         if missing and self._index is not None:
@@ -283,8 +326,23 @@ class _Reading:
                 if known.said is not None
             ),
             notes=tuple(self._index.trouble) if self._index is not None else (),
+            _index=self._index,
             _rows=lambda: [data for _, data in sorted(self._rows(entries).items())],
         )
+
+
+def _goes_on(entry: Entry, listed: Listed) -> bool:
+    """Whether this file begins with what is known of that one."""
+    if not entry.known.end or listed.mark[2] < entry.known.end:
+        return False
+    try:
+        descriptor, _ = opened(listed)
+    except OSError:
+        return False
+    try:
+        return mark_of(descriptor, entry.known.end) == entry.known.mark
+    finally:
+        os.close(descriptor)
 
 
 def _batches(todo: Sequence[Listed], most: int) -> Iterator[list[int]]:

@@ -21,8 +21,8 @@ from contextlib import suppress
 
 HEAD = struct.Struct("=HI")  # batch number, bytes
 NUMBER = struct.Struct("=H")
-MOST_BATCHES = 16_000
-"""Their numbers fit into a pipe, which holds 64 KB, before anybody draws."""
+MOST_BATCHES = 2_000
+"""Their numbers fit into a pipe before anybody draws: into one page, all that a user with many pipes may have."""
 
 PIPE_BYTES = 1 << 20
 F_SETPIPE_SZ = 1031  # Linux; fcntl names it since Python 3.10 there only
@@ -90,19 +90,25 @@ class _Copy:
         self.pipe, theirs = os.pipe()
         self._inbox = bytearray()
         _widen(theirs)
+        # A signal right behind the fork would be handled in the copy as if it were us.
+        before = set[int](signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals()))
         try:
             self._pid = os.fork()
+            if not self._pid:
+                _work_and_exit(drawing, theirs, work, [self.pipe, *others], before)
         except OSError:
             os.close(self.pipe)
             os.close(theirs)
             raise
-        if not self._pid:
-            _work_and_exit(drawing, theirs, work, [self.pipe, *others])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(theirs)
+        self._arrived = select.poll()
+        self._arrived.register(self.pipe, select.POLLIN)
 
     def delivered(self, *, wait: bool) -> Iterator[tuple[int, bytes]]:
         """What has come; with `wait` all that will ever come."""
-        while wait or select.select([self.pipe], [], [], 0)[0]:
+        while wait or self._arrived.poll(0):
             data = os.read(self.pipe, CHUNK)
             if not data:
                 return
@@ -124,13 +130,14 @@ class _Copy:
             os.waitpid(self._pid, 0)
 
 
-def _work_and_exit(drawing: int, results: int, work: Work, unneeded: list[int]) -> None:
+def _work_and_exit(drawing: int, results: int, work: Work, unneeded: list[int], mask: set[int]) -> None:
     """The life of a copy: never returns, and runs nothing of what the process that it copies would do at its end."""
     code = 1
     try:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for descriptor in unneeded:
             os.close(descriptor)
         while data := os.read(drawing, NUMBER.size):

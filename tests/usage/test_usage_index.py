@@ -213,7 +213,6 @@ def test_at_random(root: Path, kept: Path) -> None:
     "damage",
     [
         lambda path: path.write_bytes(b"no database"),
-        lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(path.read_bytes()[:5000]),
         lambda path: path.write_bytes(path.read_bytes()[:8192] + os.urandom(20000)),
         lambda path: (path.unlink(), path.mkdir()),
@@ -240,6 +239,146 @@ def test_a_damaged_index_costs_one_reading_is_told_and_made_anew(root: Path, kep
     assert str(index) in found.notes[0]
     if not index.is_dir():
         both(root, kept)
+
+
+def test_an_index_that_is_empty_is_one_whose_first_writer_is_at_work(root: Path, kept: Path) -> None:
+    write(session_file(root), ONE)
+    both(root, kept)
+    (index,) = kept.iterdir()
+    index.write_bytes(b"")
+    assert output(both(root, kept)) == 1
+    assert index.stat().st_size > 0
+
+
+def test_a_file_that_got_the_inode_of_a_deleted_one_is_another_file(root: Path, kept: Path) -> None:
+    """File systems give them out again at once; the client deletes old sessions and writes new ones."""
+    paths = [write(session_file(root, f"old{n}"), row(f"m{n}", f"r{n}", output=1)) for n in range(10)]
+    both(root, kept)
+    inodes = {path.stat().st_ino for path in paths[:5]}
+    for path in paths[:5]:
+        path.unlink()
+    fresh = [write(session_file(root, f"new{n}"), row(f"n{n}", f"q{n}", output=1)) for n in range(5)]
+    found = transcripts.read((root,), kept)
+    assert (messages_of(found.groups), found.deleted, found.notes) == (15, 5, ())
+    reused = inodes & {path.stat().st_ino for path in fresh}
+    for path, old in zip(fresh, paths, strict=False):  # also where this file system did not: the same, made to happen
+        entry = transcripts.Index(kept, (root,)).read().entries
+        assert os.fsencode(path) in entry
+        assert os.fsencode(old) in entry or reused
+
+
+def test_a_file_changed_in_place_is_read_again(root: Path, kept: Path) -> None:
+    path = write(session_file(root), *(row(f"m{n}", f"r{n}", output=10) for n in range(40)))
+    both(root, kept)
+    whole = path.read_bytes()
+    with path.open("r+b") as file:
+        file.seek(whole.index(b'"output_tokens":10') + len(b'"output_tokens":'))
+        file.write(b"99")
+    assert output(both(root, kept)) == 39 * 10 + 99
+    with path.open("r+b") as file:
+        file.write(path.read_bytes().replace(b'"output_tokens":99', b'"output_tokens":55'))
+        file.seek(0, 2)
+        file.write(text(row("new", "new", output=1)) + b"\n")
+    assert output(both(root, kept)) == 39 * 10 + 55 + 1
+
+
+@pytest.mark.parametrize("moment", ["while it is read", "while a body is read"])
+def test_trouble_of_the_moment_is_no_damage_and_loses_nothing(
+    root: Path, kept: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(session_file(root, "old"), ONE)
+    path = write(session_file(root), TWO)
+    both(root, kept)
+    session_file(root, "old").unlink()
+    assert output(transcripts.read((root,), kept)) == 3
+    write(path, TWO, THREE)
+    index = next(each for each in kept.iterdir() if each.suffix == ".db")
+    with closing(sqlite3.connect(index, isolation_level=None)) as other:
+        if moment == "while it is read":
+            other.execute("BEGIN EXCLUSIVE")
+        else:
+            really = transcripts.Index.rows
+
+            def rows(self: Any, wanted: Any) -> Any:
+                if not other.in_transaction:
+                    other.execute("BEGIN EXCLUSIVE")
+                return really(self, wanted)
+
+            monkeypatch.setattr(transcripts.Index, "rows", rows)
+        found = transcripts.read((root,), kept)
+    monkeypatch.undo()
+    assert output(found) == 5  # without what only the index knows, and it says so
+    assert "in use by another process" in found.notes[0]
+    assert output(transcripts.read((root,), kept)) == 6
+    assert [each.name for each in kept.iterdir()] == [index.name]
+
+
+def test_a_writer_that_was_killed_half_way_is_rolled_back(root: Path, kept: Path) -> None:
+    write(session_file(root, "old"), ONE)
+    write(session_file(root), TWO)
+    both(root, kept)
+    session_file(root, "old").unlink()
+    (index,) = kept.iterdir()
+    code = (
+        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "d.execute('PRAGMA cache_size = 1'); d.execute('BEGIN IMMEDIATE');"
+        "d.execute('CREATE TABLE x (y BLOB)');"
+        "[d.execute('INSERT INTO x VALUES (randomblob(9000))') for _ in range(99)];"
+        "d.execute('DELETE FROM file'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(index)], check=False)
+    assert Path(f"{index}-journal").exists()
+    found = transcripts.read((root,), kept)
+    assert (output(found), found.deleted, found.notes) == (3, 1, ())
+
+
+def test_another_that_wrote_in_between_makes_it_begin_anew(
+    root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows without ids would count twice where a place in the file is paired with rows from beyond it."""
+    path = write(session_file(root), row(None, None, output=1))
+    both(root, kept)
+    write(path, row(None, None, output=1), row(None, None, output=10))
+    really, others = transcripts.Index.rows, [0]
+
+    def rows(self: Any, wanted: Any) -> Any:
+        if not others[0]:
+            others[0] += 1
+            assert output(transcripts.read((root,), kept)) == 11
+        return really(self, wanted)
+
+    monkeypatch.setattr(transcripts.Index, "rows", rows)
+    found = transcripts.read((root,), kept)
+    assert (output(found), found.notes) == (11, ())
+
+
+def test_requests_are_there_also_when_the_index_was_damaged_or_written_since(root: Path, kept: Path) -> None:
+    path = write(session_file(root), ONE, TWO)
+    both(root, kept)
+    found = transcripts.read((root,), kept)
+    write(path, ONE, TWO, THREE)
+    assert output(transcripts.read((root,), kept)) == 6
+    assert sum(request.output_tokens for request in found.requests) == 6  # as it is now
+    index = next(kept.glob("*.db"))
+    for statement in ("UPDATE body SET rows = x'ff'", "DELETE FROM body"):
+        sql(index, statement)
+        for _ in range(2):
+            assert sum(request.output_tokens for request in transcripts.read((root,), kept).requests) == 6
+
+
+def test_sums_beyond_64_bits_and_times_beyond_the_year_2262(root: Path, kept: Path) -> None:
+    path = write(session_file(root), *(row(f"m{n}", f"r{n}", costUSD=999_999.0) for n in range(30)))
+    os.utime(path, (1.4e10, 1.4e10))
+    for _ in range(2):
+        found = both(root, kept)
+        assert sum(sums[6] for sums in found.groups.values()) == 30 * 999_999 * 10**12
+
+
+def test_a_place_whose_name_is_no_text(root: Path, tmp_path: Path) -> None:
+    write(session_file(root), ONE)
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/x\xff?#"))
+    for _ in range(2):
+        assert output(both(root, odd)) == 1
 
 
 def sql(path: Path, statement: str) -> None:
