@@ -214,6 +214,7 @@ def ingest(session: Session, *, following: bool) -> Answer | None:
 def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Recap:
     """Play the drills, or name them."""
     from cc.drill.catalogue import chosen as drills_of
+    from cc.drill.catalogue import title
     from cc.drill.rehearsal import rehearse
 
     drills = drills_of(only)
@@ -222,7 +223,7 @@ def drill(session: Session, only: str | None, *, listing: bool) -> Answer | Reca
         return rehearse(drills, os.environ, session.clock, session.cancel, list(session.listeners()), timeout)
     from cc.report.table import table
 
-    rows = [(each.name, each.fault, each.seen, each.after or "-", each.needs or "-") for each in drills]
+    rows = [(title(each), each.fault, each.seen, each.after or "-", each.needs or "-") for each in drills]
     names = ("drill", "fault", "seen", "after", "needs")
     return Answer({"drills": [dict(zip(names, row, strict=True)) for row in rows]}, table(names, rows))
 

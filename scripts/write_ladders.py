@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from cc.drill.catalogue import CATALOGUE  # noqa: E402
+from cc.drill.catalogue import CATALOGUE, title  # noqa: E402
 from cc.drill.contract import LADDERS, Ladder  # noqa: E402
 
 FILE = ROOT / "docs" / "ladders.md"
@@ -42,7 +42,7 @@ def _ladder(ladder: Ladder) -> Iterator[str]:
     yield from _table("drill", "fault", "seen", "after", "needs")
     for drill in CATALOGUE:
         if drill.ladder == ladder.name:
-            yield _row(drill.name, drill.fault, drill.seen, drill.after, drill.needs)
+            yield _row(title(drill), drill.fault, drill.seen, drill.after, drill.needs)
     yield ""
 
 

@@ -23,15 +23,26 @@ CATALOGUE: tuple[Drill, ...] = tuple(
 )  # fmt: skip
 
 
+def title(drill: Drill) -> str:
+    """Its own name: the rung's, and of several of one rung a letter for all but the first."""
+    place = [each for each in CATALOGUE if each.name == drill.name].index(drill)
+    return drill.name + ("abcdefgh"[place] if place else "")
+
+
 def chosen(words: str | None) -> tuple[Drill, ...]:
     """The drills of these ladders (L3) and rungs (L3.1), separated by commas; all for None. Raises UsageError."""
     if words is None:
         return CATALOGUE
     wanted = [word.strip() for word in words.split(",") if word.strip()]
     for word in wanted or ("",):
-        if not any(word.lower() in (drill.ladder.lower(), drill.name.lower()) for drill in CATALOGUE):
+        if not any(word.lower() in _names(drill) for drill in CATALOGUE):
             raise UsageError(
                 f"there is no drill {word!r}", field="--only", hint="context-cleaner drill --list names them all"
             )
     lower = {word.lower() for word in wanted}
-    return tuple(drill for drill in CATALOGUE if {drill.ladder.lower(), drill.name.lower()} & lower)
+    return tuple(drill for drill in CATALOGUE if _names(drill) & lower)
+
+
+def _names(drill: Drill) -> set[str]:
+    """Of its ladder, its rung and its own."""
+    return {drill.ladder.lower(), drill.name.lower(), title(drill).lower()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cc.clock import Cancel, Clock
+from cc.drill.catalogue import title
 from cc.drill.exercise import COMPOSE, DOCKER, SOCKET, Drill
 from cc.drill.stage import Stage, machine
 from cc.engine.events import Event, Listener, RunFinished, StepFinished, Waiting
@@ -69,22 +70,17 @@ def rehearse(
     lacking = _lacking(here, {drill.needs for drill in drills}, cancel)
     lanes: dict[bool, tuple[str, ...]] = {}  # the last step of each: the next one of the lane waits for it
     steps = []
-    for number, drill in enumerate(drills):
-        title, why = _title(drill, number, drills), lacking.get(drill.needs)
+    for drill in drills:
+        name, why = f"{title(drill)} {drill.fault}", lacking.get(drill.needs)
         left_out = f"needs {drill.needs}: {why}" if why else None
         playing = _Playing(drill.name, drill, here)
         lane = bool(drill.needs)
-        steps.append(Step(title, playing, lanes.get(lane, ()), always=True, left_out=left_out))
-        lanes[lane] = (title,)
+        steps.append(Step(name, playing, lanes.get(lane, ()), always=True, left_out=left_out))
+        lanes[lane] = (name,)
     runner = Runner(
         clock=clock, cancel=cancel, listeners=[_heard(listener) for listener in listeners], deadline_s=deadline_s
     )
     return _told(runner.run("drill", steps))
-
-
-def _title(drill: Drill, number: int, drills: Sequence[Drill]) -> str:
-    before = sum(each.name == drill.name for each in drills[:number])
-    return f"{drill.name}{'abcdefgh'[before] if before else ''} {drill.fault}"
 
 
 def _heard(listener: Listener) -> Listener:

@@ -25,6 +25,15 @@ class Uncertain(Protocol):
         ...
 
 
+@runtime_checkable
+class Rehearsed(Protocol):
+    """An action that can find out without acting that its tool is not there."""
+
+    def rehearse(self, context: Context) -> None:
+        """Raise the Failure that the act would begin with. Asked only where it would act, and only in a plan."""
+        ...
+
+
 @dataclass(slots=True)
 class _Foretold:
     """What the planned rungs of one ladder know of each other: the repair that would have acted."""
@@ -58,6 +67,8 @@ class Planned:
     def check(self, context: Context, before: Probe) -> None:
         if not self._after:
             self._action.check(context, before)
+            if isinstance(self._action, Rehearsed):
+                self._action.rehearse(context)
 
     def act(self, context: Context, before: Probe) -> Acted:
         self._before = before

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from cc.engine.spec import ChangedWhen, Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
+from cc.errors import ToolMissing
 from cc.resources.host import Host, Verb
 from cc.shell import Command
 from cc.shell.failures import non_zero, show
@@ -76,6 +78,13 @@ class CommandAction:
 
     def check(self, context: Context, before: Probe) -> None:
         pass
+
+    def rehearse(self, context: Context) -> None:
+        """Whether there is such a program (engine/plan.py); faults are met by trying only. Raises ToolMissing."""
+        path = {**os.environ, **self._host.environ, **self._env}.get("PATH")
+        program = self._argv[0]
+        if "/" not in program and shutil.which(program, path=path) is None:
+            raise ToolMissing(f"{program} is not installed (not on PATH)")
 
     def act(self, context: Context, before: Probe) -> Acted:
         return self.run(context, self._argv)

@@ -223,6 +223,10 @@ class Down:
     def check(self, context: Context, before: Probe) -> None:
         self._project.require_file()
 
+    def rehearse(self, context: Context) -> None:
+        """Whether there is a compose (engine/plan.py): a real `down` finds out as it goes."""
+        self._project.hashes()
+
     def act(self, context: Context, before: Probe) -> Acted:
         with naming_what_runs(self._project.docker, self._project.name, self._services):
             self._stop(context)

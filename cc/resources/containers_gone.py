@@ -126,6 +126,11 @@ class Gone:
         if self._how == "accept":
             raise Failure(f"nothing could stop what still runs: {before.reason}", code="not_satisfied")
 
+    def rehearse(self, context: Context) -> None:
+        """Whether there is a docker (engine/plan.py)."""
+        if self._how != "accept":
+            self._docker.cli("--version")
+
     def act(self, context: Context, before: Probe) -> Acted:
         with naming_what_runs(self._docker, self._project, self._services):
             self._remove(context)

@@ -184,6 +184,8 @@ class FileAction:
         return Mask(self._secrets).text("".join(ended))
 
     def _make_directory(self) -> Acted:
+        if read_file(self._path).kind == "directory":
+            return self._change_mode()
         try:
             os.makedirs(self._path, exist_ok=True)
             if self._mode is not None:

@@ -87,7 +87,7 @@ def _up(stack: Stack, host: Host, *, again: bool) -> list[Step]:
     first = PASSWORD_STEP
     for service in SERVICES:
         if service.container is not None:
-            needs, requires = ((first,), ()) if first == PASSWORD_STEP else ((), (first,))
+            needs, requires = ((first,), ()) if again or first == PASSWORD_STEP else ((), (first,))
             made.append(Step(service.name, _container(stack, host, service, again=again), needs, requires))
             first = service.name
     one, every = (settings.dashboard_ports[0],) * 2, settings.dashboard_ports

@@ -1,6 +1,7 @@
 """Which steps of the stack's own playbooks a flag leaves out, and with what reason. Pure.
 
---service A,B   the steps of other services; `up` keeps what a chosen one requires, as compose does
+--service A,B   the steps of other services; `up` keeps what a chosen one requires, as compose does; `restart` restarts
+                what is named and nothing else
 --no-docker     the steps of containers
 """
 
@@ -17,7 +18,7 @@ BY_FLAG = "left out by --service"
 def wanted(command: str, services: Collection[str]) -> frozenset[str]:
     """The services that take part when these were chosen."""
     needed = set(services)
-    if command != "down" and "collector" in needed:
+    if command == "up" and "collector" in needed:
         needed.add("clickhouse")
     return frozenset(needed)
 
@@ -33,7 +34,7 @@ def left_out(command: str, step: str, services: Collection[str], *, docker: bool
     if step == "containers":
         return None if any(BY_NAME[name].container for name in needed) else BY_FLAG
     if step == PASSWORD_STEP:
-        return None if docker and "clickhouse" in needed else "not needed without ClickHouse"
+        return None if docker and needed & {"clickhouse", "collector"} else "not needed without containers"
     if step == "leftovers":
         return None if needed == set(BY_NAME) else BY_FLAG
     return None

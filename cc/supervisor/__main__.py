@@ -13,7 +13,7 @@ from cc.settings import load
 from cc.supervisor.daemon import Daemon
 from cc.supervisor.listener import AlreadyServed
 from cc.supervisor.reach import NAME
-from cc.supervisor.request import FINGERPRINT, fingerprint
+from cc.supervisor.request import DECISIVE, FINGERPRINT, NEVER, fingerprint
 
 
 class ForgivingLog:
@@ -53,12 +53,21 @@ def _as_started_by_us() -> None:
     os.execve(sys.executable, [sys.executable, "-m", "cc.supervisor"], environ)  # noqa: S606 - no shell between
 
 
+def _forget_the_callers_own() -> None:
+    """Every command gets the environment of the operation that it is part of, on top of this process's own: what that
+    operation's caller has not set (DOCKER_HOST, say) must not come from whoever started the supervisor."""
+    for name in [name for name in os.environ if name.startswith(DECISIVE) and name not in NEVER]:
+        del os.environ[name]
+
+
 def main() -> int:
     """Serve until asked to end."""
     sys.stderr = ForgivingLog(sys.stderr)
     try:
         _as_started_by_us()
-        return Daemon(os.environ, os.getcwd()).serve()
+        environ = dict(os.environ)
+        _forget_the_callers_own()
+        return Daemon(environ, os.getcwd()).serve()
     except AlreadyServed as served:
         sys.stderr.write(f"{served.message}\n")
         return 0

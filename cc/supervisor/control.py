@@ -6,7 +6,7 @@
         3 scripts/stop-context-cleaner.sh · 4 what to type
 
 Both rungs of L1 are one call, `run(operation)`, of two classes. What is done to the supervisor itself is a step of the
-run: the first of an `up`, the last of a `down` of everything; and `plan` foretells it.
+run: the first of an `up` or a `restart`, the last of a `down` of everything; and `plan` foretells it.
 """
 
 from __future__ import annotations
@@ -71,10 +71,7 @@ class Control:
     def run(self, operation: Operation, *, supervised: bool) -> Recap:
         """Carry it out. Raises what Orchestrator.run raises."""
         began, since = self._stack.clock.now(), wall_time()
-        if operation.command == "up":
-            reached = self._reach.start() if supervised else Reached(None, _left_out())
-        else:
-            reached = self._reach.connect()
+        reached = self._reached(operation) if supervised else Reached(None, _left_out())
         if reached.client is not None:
             self._stack.breakers.mended("supervisor")
         if reached.step is not None:
@@ -82,7 +79,7 @@ class Control:
         try:
             recap, supervised = self._carry_out(operation, reached)
         except _StoppingError:  # a `down` before us in the queue took it away: what we were asked for is still wanted
-            again = self._reach.start() if operation.command == "up" else self._reach.connect()
+            again = self._reached(operation)
             reached = replace(again, step=again.step or reached.step, fallbacks=(*reached.fallbacks, *again.fallbacks))
             if again.step is not None:
                 self._tell(StepFinished(again.step.name, again.step.outcome))
@@ -96,15 +93,21 @@ class Control:
             recap = prove(
                 self._stack, recap, context.until(left), self._forgiving, volumes=operation.volumes, since=since
             )
+        recap = replace(recap, duration_s=self._stack.clock.now() - began)
         for listener in self._listeners if supervised else self._forgiving:
             listener(RunFinished(recap))
         return recap
+
+    def _reached(self, operation: Operation) -> Reached:
+        """What ends with services running wants a supervisor that watches them; to stop them one is not started."""
+        return self._reach.connect() if operation.command == "down" else self._reach.start()
 
     def plan(self, operation: Operation, *, supervised: bool) -> Recap:
         """Foretell it, what becomes of the supervisor included. Raises what Orchestrator.plan raises."""
         recap = self._this_process().plan(operation)
         if (foretold := self._foretold(operation, supervised=supervised)) is not None:
-            steps = (foretold.step, *recap.steps) if operation.command == "up" else (*recap.steps, foretold.step)
+            first = operation.command != "down"
+            steps = (foretold.step, *recap.steps) if first else (*recap.steps, foretold.step)
             recap = replace(recap, steps=steps, fallbacks=(*foretold.fallbacks, *recap.fallbacks))
             self._tell(StepFinished(foretold.step.name, foretold.step.outcome))
         for listener in self._forgiving:
@@ -112,7 +115,7 @@ class Control:
         return recap
 
     def _foretold(self, operation: Operation, *, supervised: bool) -> Foretold | None:
-        if operation.command == "up":
+        if operation.command in ("up", "restart"):
             return self._reach.foretell("up") if supervised else Foretold(_left_out())
         return self._reach.foretell("down") if _ends_everything(operation) else None
 

@@ -53,7 +53,7 @@ def recover(line: bytes) -> tuple[tuple[Row, ...], str | None]:
             budget -= 4096
         except json.JSONDecodeError as error:
             lost, end = lost or ("not_json" if text.endswith("}") else "cut"), at + 1
-            budget -= error.pos - at + 64
+            budget -= error.pos - at + 64 + error.pos // 64  # the error has counted the lines before it
         else:
             budget -= end - at
             behind = _beyond_space(text, end)

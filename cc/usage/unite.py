@@ -1,12 +1,13 @@
 """Files and telemetry as one, each request once: pure. Imports request.
 
 Both know a request by its request id. The file's row says where and when (folder, session, time, model); telemetry's
-numbers are final, where a file often holds those of the middle of a stream. An event without request id is matched to
-a row of the same session, model, input and cache counts within a minute: else it would be counted twice.
+numbers are final, where a file often holds those of the middle of a stream. Where one of the two has no request id they
+are matched by session, model, input and cache counts within a minute: else it would be counted twice.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,8 @@ class United:
 def unite(files: Sequence[Request], telemetry: Sequence[Request]) -> United:
     """In the order of the files, then what telemetry alone knows, in its order."""
     final = {event.request_id: event for event in telemetry if event.request_id is not None}
-    nameless = _Nameless([event for event in telemetry if event.request_id is None])
+    named = {row.request_id for row in files}
+    others = _Others([event for event in telemetry if event.request_id is None or event.request_id not in named])
     folders = {request.session: request.project for request in reversed(files)}
     united: list[Request] = []
     files_alone: list[Request] = []
@@ -48,14 +50,13 @@ def unite(files: Sequence[Request], telemetry: Sequence[Request]) -> United:
             if known in counted:
                 continue
             counted.add(known)
-        elif (event := nameless.match(row)) is None:
+        elif (event := others.match(row)) is None:
             files_alone.append(row)
             united.append(row)
             continue
         pairs.append((row, _with_final_numbers(row, event)))
         united.append(pairs[-1][1])
-    alone = [event for event in telemetry if event.request_id is not None and event.request_id not in counted]
-    alone = [event._replace(project=folders.get(event.session, UNKNOWN)) for event in (*alone, *nameless.left())]
+    alone = [event._replace(project=folders.get(event.session, UNKNOWN)) for event in others.left()]
     return United(united + alone, files_alone, alone, pairs)
 
 
@@ -81,27 +82,41 @@ def _with_final_numbers(row: Request, event: Request) -> Request:
     )
 
 
-class _Nameless:
-    """Events without a request id, each to be matched at most once."""
+class _Others:
+    """Events whose request id no file has, or that have none: each to be matched by likeness, at most once."""
 
     def __init__(self, events: list[Request]) -> None:
-        self._waiting: dict[tuple[object, ...], list[Request]] = {}
-        for event in events:
-            self._waiting.setdefault(_likeness(event), []).append(event)
+        self._events = events
+        self._matched: set[int] = set()
+        self._timed: dict[tuple[object, ...], list[tuple[int, int]]] = {}  # by likeness: time and place of each
+        for place, event in enumerate(events):
+            if event.at_ms is not None:
+                self._timed.setdefault(_likeness(event), []).append((event.at_ms, place))
+        for each in self._timed.values():
+            each.sort()
 
     def match(self, row: Request) -> Request | None:
-        """The event of this row, taken off the list; None if there is none."""
-        if not self._waiting or row.at_ms is None:
+        """The event of this row, taken off the list; None if there is none.
+
+        Of two request ids neither is the other: a row that has one is of an event that has none.
+        """
+        if not self._timed or row.at_ms is None:
             return None
-        events = self._waiting.get(_likeness(row), [])
-        for place, event in enumerate(events):
-            near = event.at_ms is not None and abs(event.at_ms - row.at_ms) <= CLOSE_MS
-            if near and event.output_tokens >= row.output_tokens:
-                return events.pop(place)
+        near = self._timed.get(_likeness(row), [])
+        at = bisect_left(near, (row.at_ms - CLOSE_MS, 0))
+        while at < len(near) and near[at][0] <= row.at_ms + CLOSE_MS:
+            place = near[at][1]
+            event = self._events[place]
+            unnamed = row.request_id is None or event.request_id is None
+            if unnamed and event.output_tokens >= row.output_tokens:
+                del near[at]
+                self._matched.add(place)
+                return event
+            at += 1
         return None
 
     def left(self) -> list[Request]:
-        return [event for events in self._waiting.values() for event in events]
+        return [event for place, event in enumerate(self._events) if place not in self._matched]
 
 
 def _likeness(request: Request) -> tuple[object, ...]:

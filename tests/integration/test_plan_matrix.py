@@ -162,7 +162,7 @@ def its_own_end(box: Box, stack: ExitStack) -> None:
     pass
 
 
-@pytest.mark.parametrize("of", ["up", "down"])
+@pytest.mark.parametrize("of", ["up", "restart", "down"])
 @pytest.mark.parametrize("fault", [its_own_end, killed_supervisor, silent_supervisor, other_settings])
 def test_what_becomes_of_the_supervisor_is_foretold(box: Box, stack: ExitStack, of: str, fault: Fault) -> None:
     daemon_down(box, stack)
@@ -178,7 +178,7 @@ def test_what_becomes_of_the_supervisor_is_foretold(box: Box, stack: ExitStack, 
         [told["rung"] for told in said.json["fallbacks"] if told["what"] == "supervisor"] for said in (plan, done)
     ]
     assert set(repaired[0]) <= set(repaired[1])
-    assert (2 in repaired[0]) == (fault is killed_supervisor and of == "up")
+    assert (2 in repaired[0]) == (fault is killed_supervisor and of != "down")
 
 
 def test_a_plan_before_the_first_up_says_that_a_supervisor_would_be_started_and_writes_nothing(box: Box) -> None:
@@ -206,3 +206,43 @@ def test_a_restart_that_could_not_ask_docker_has_failed(box: Box, stack: ExitSta
     assert (restart.code, restart.step("clickhouse")["status"]) == expected, restart.err
     assert restart.step("dashboard")["status"] == "changed"
     assert box.service("dashboard")["pid"] != before
+
+
+def test_a_restart_where_no_supervisor_runs_starts_one(box: Box) -> None:
+    """What runs at its end is watched, as after an `up`."""
+    box.env["DOCKER_HOST"] = f"unix://{box.dir}/none.sock"
+    assert box.ask("up", "--no-supervisor").code == 0
+    restart = box.ask("restart", "--strict", "--service", "dashboard")
+    assert (restart.code, restart.step("supervisor")["status"]) == (0, "changed"), restart.err
+    assert box.ask("status").json["supervisor"]["state"] == "running"
+
+
+def test_a_command_whose_program_is_not_there_is_foretold_as_missing(box: Box) -> None:
+    playbook = box.dir / "own.yml"
+    playbook.write_text(
+        "version: 1\nsteps:\n  - name: db\n    ladder:\n      - command: {run: nosuchtool --x}\n"
+        "      - command: {run: sh -c true}\n        when_failed: [tool_missing]\n"
+    )
+    foretold = told(box.ask("plan", "--of", str(playbook)))
+    assert (foretold["db"]["rung"], foretold["db"]["left"]) == (1, ["tool_missing"])
+    assert told(box.ask("play", str(playbook))) == foretold
+
+
+@pytest.mark.docker
+def test_a_down_by_another_way_is_foretold(box: Box) -> None:
+    assert box.ask("up", "--service", "clickhouse").code == 0
+    box.env["CC_FAULTS"] = NO_COMPOSE
+    foretold = told(box.ask("plan", "--of", "down"))["containers"]
+    assert (foretold["status"], foretold["rung"]) == ("changed", 1)
+    assert told(box.ask("down"))["containers"] == foretold
+
+
+@pytest.mark.docker
+def test_a_down_means_the_docker_of_whoever_types_it(box: Box) -> None:
+    """Not that of the shell from which the supervisor was started."""
+    assert box.ask("up", "--service", "clickhouse").code == 0
+    assert box.ask("up", "--service", "dashboard", env={"DOCKER_HOST": f"unix://{box.dir}/none.sock"}).code == 0
+    down = box.ask("down")
+    assert (down.code, down.step("containers")["rung"]) == (0, 0), down.err
+    assert not box.containers()
+    assert not [told for told in down.json["fallbacks"] if told["what"] == "services stop"]

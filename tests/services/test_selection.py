@@ -17,7 +17,7 @@ ALL = ("clickhouse", "collector", "dashboard")
     ("command", "services", "found"),
     [
         ("up", ("collector",), {"collector", "clickhouse"}),  # as compose brings what a service depends on
-        ("restart", ("collector",), {"collector", "clickhouse"}),
+        ("restart", ("collector",), {"collector"}),  # which is no reason to take ClickHouse away
         ("down", ("collector",), {"collector"}),
         ("up", ("dashboard",), {"dashboard"}),
         ("up", ("clickhouse",), {"clickhouse"}),
@@ -30,7 +30,7 @@ def test_which_services_take_part(command: str, services: tuple[str, ...], found
 
 
 NO_DOCKER = "switched off by --no-docker"
-UNNEEDED = "not needed without ClickHouse"
+UNNEEDED = "not needed without containers"
 TABLE = [
     # command, services, docker -> password, clickhouse, collector, dashboard, containers, leftovers
     ("up", ALL, True, (None, None, None, None, None, None)),
@@ -39,7 +39,7 @@ TABLE = [
     ("up", ("clickhouse",), True, (None, None, BY_FLAG, BY_FLAG, None, BY_FLAG)),
     ("up", ("collector",), True, (None, None, None, BY_FLAG, None, BY_FLAG)),
     ("up", ("collector",), False, (UNNEEDED, NO_DOCKER, NO_DOCKER, BY_FLAG, None, BY_FLAG)),
-    ("down", ("collector",), True, (UNNEEDED, BY_FLAG, None, BY_FLAG, None, BY_FLAG)),
+    ("down", ("collector",), True, (None, BY_FLAG, None, BY_FLAG, None, BY_FLAG)),
     ("down", ("dashboard",), True, (UNNEEDED, BY_FLAG, BY_FLAG, None, BY_FLAG, BY_FLAG)),
     ("down", ALL, True, (None, None, None, None, None, None)),
 ]

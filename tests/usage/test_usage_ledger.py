@@ -81,7 +81,9 @@ def test_final_numbers_win_and_the_files_say_where_and_when() -> None:
 
 
 def test_what_only_one_of_them_knows_counts_once() -> None:
-    united = unite([request("m1", "r1"), request("m2", "r2"), request("m3", None)], [event("r2"), event("r9")])
+    united = unite(
+        [request("m1", "r1"), request("m2", "r2"), request("m3", None, input_tokens=11)], [event("r2"), event("r9")]
+    )
     assert [one.request_id for one in united.requests] == ["r1", "r2", None, "r9"]
     assert known(united) == (2, 1, 1)
 
@@ -125,3 +127,22 @@ def test_a_files_own_cost_is_kept_only_for_the_numbers_it_was_given_for() -> Non
     row = request("m", "r", 5, cost_pico=3)
     assert unite([row], [event("r", 5)._replace(cost_pico=None)]).requests[0].cost_pico == 3
     assert unite([row], [event("r", 6)._replace(cost_pico=None)]).requests[0].cost_pico is None
+
+
+def test_a_row_without_request_id_is_the_request_of_an_event_that_has_one() -> None:
+    united = unite([request("m1", None, 5, at_ms=1000)], [event("req_1", 50, at_ms=2000)])
+    assert [(one.message_id, one.request_id, one.output_tokens) for one in united.requests] == [("m1", "req_1", 50)]
+    assert known(united) == (0, 0, 1)
+
+
+def test_two_requests_that_are_alike_and_have_ids_of_their_own_are_two() -> None:
+    united = unite([request("m1", "req_2", 5, at_ms=1000)], [event("req_1", 50, at_ms=2000)])
+    assert known(united) == (1, 1, 0)
+
+
+def test_of_many_alike_each_is_matched_with_one_that_is_near() -> None:
+    rows = [request(f"m{n}", None, 5, at_ms=n * 1000) for n in range(4000)]
+    events = [event(None, 9, at_ms=n * 1000 + 200_000_000) for n in range(4000)]
+    assert known(unite(rows, events)) == (4000, 4000, 0)
+    near = [each._replace(at_ms=(each.at_ms or 0) - 200_000_000 + 500) for each in events]
+    assert known(unite(rows, near)) == (0, 0, 4000)

@@ -192,3 +192,11 @@ def test_long_rows_of_users_are_passed_over_and_nothing_else(line: bytes, found:
     read = transcripts.read((tmp_path,))
     assert [request.message_id for request in read.requests] == ["m0", *found, "m2"]
     assert read.lines == 3
+
+
+def test_a_line_made_to_be_searched_ends_the_search(tmp_path: Path) -> None:
+    """Two million places where a record might begin, each with an error that lies far behind the last one."""
+    write(session_file(tmp_path), b'{"type":"assistant"' + b'{"' * 2_000_000, ONE)
+    read = transcripts.read((tmp_path,))
+    assert [request.message_id for request in read.requests] == ["m1"]
+    assert sum(read.skipped.values()) == 1
