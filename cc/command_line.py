@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 from cc.clock import Cancel, SystemClock, timestamp
@@ -255,7 +255,11 @@ def _print_recap(recap: Recap, session: Session) -> int:
     if options.junit is not None:
         from cc.report.junit import junit
 
-        _write(options.junit, junit(recap))
+        try:
+            _write(options.junit, junit(recap))
+        except UsageError as error:  # what was run has been run, and is told all the same
+            recap, code = replace(recap, warnings=(*recap.warnings, error.message)), code or 1
+            _complain(f"error: {error}\n")
     from cc.report.annotations import annotation_lines
 
     for line in annotation_lines(recap, os.environ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from cc.drill import analytics, breaker, containers, control, dashboard, health, scenarios, stop, tokens, watch
 from cc.drill.contract import BY_NAME
 from cc.drill.exercise import Drill
@@ -25,7 +27,8 @@ CATALOGUE: tuple[Drill, ...] = tuple(
 
 def title(drill: Drill) -> str:
     """Its own name: the rung's, and of several of one rung a letter for all but the first."""
-    place = [each for each in CATALOGUE if each.name == drill.name].index(drill)
+    before = takewhile(lambda each: each is not drill, (each for each in CATALOGUE if each.name == drill.name))
+    place = sum(1 for _ in before) if drill in CATALOGUE else 0
     return drill.name + ("abcdefgh"[place] if place else "")
 
 

@@ -13,7 +13,8 @@ def _health(stage: Stage, name: str, health: str, rung: int, **environ: str) -> 
     typed = stage.type("health", "--service", name, **environ)
     told = next(each for each in typed.document["services"] if each["name"] == name)
     expect((told["health"], told["rung"]) == (health, rung), f"{health} by rung {rung}", told)
-    return str(told["reason"] or told["metrics"])[:150]
+    metrics = ", ".join(f"{key} {value}" for key, value in (told["metrics"] or {}).items())
+    return str(told["reason"] or metrics)[:150]
 
 
 def well(stage: Stage) -> str:

@@ -14,7 +14,7 @@ FIELDS = (
     "cost_known_usd", "cost_unknown_models",
 )  # fmt: skip
 OF_A_BLOCK = ("start", "end", "active")
-FORMULA = ("=", "+", "-", "@", "\t", "\n")
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")
 """With what a cell begins that a spreadsheet would run (OWASP, "CSV Injection"): names are those of others."""
 
 

@@ -275,11 +275,14 @@ def _answers(run: str) -> bool:
     return True
 
 
-def _clear(run: str, alive: Alive, me: Owner | None) -> str | None:
-    """Make room for a socket, with the lock in hand: what was removed, for people."""
+def is_stale(run: str, alive: Alive, me: Owner | None = None) -> bool:
+    """Whether a socket lies there that may be removed; False if nothing does.
+
+    Raises AlreadyServed if somebody answers on it or its owner lives, Failure not_ours for what is no socket.
+    """
     path = socket_path(run)
     if not os.path.lexists(path):
-        return None
+        return False
     refuse_what_is_no_socket(path)
     owner = read_owner(run)
     if _answers(run):
@@ -287,6 +290,15 @@ def _clear(run: str, alive: Alive, me: Owner | None) -> str | None:
     # The pid file may name us already: whoever started us has written it.
     if owner is not None and owner != me and alive(*owner):
         raise AlreadyServed(f"pid {owner.pid}, which {path} belongs to, lives and takes no connections", owner)
+    return True
+
+
+def _clear(run: str, alive: Alive, me: Owner | None) -> str | None:
+    """Make room for a socket, with the lock in hand: what was removed, for people."""
+    path = socket_path(run)
+    if not is_stale(run, alive, me):
+        return None
+    owner = read_owner(run)
     try:
         os.unlink(path)
     except FileNotFoundError:

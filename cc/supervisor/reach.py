@@ -23,7 +23,7 @@ from cc.services.stack import Stack
 from cc.shell import Command, is_alive, start_time
 from cc.supervisor import request, transport
 from cc.supervisor.client import Client
-from cc.supervisor.listener import remove_stale
+from cc.supervisor.listener import is_stale, remove_stale
 from cc.supervisor.protocol import Busy
 
 NAME = "supervisor"
@@ -216,9 +216,6 @@ class Reach:
 
     def _foretell_without_answer(self, command: str, failure: Failure) -> Foretold | None:
         hung = self._found_here()
-        path = transport.socket_path(self._run)
-        stale = not hung and os.path.lexists(path) and not transport.is_held(self._run)
-        repairs = (Fallback(NAME, 2, f"stale socket {path} would be removed"),) if stale else ()
         if hung:
             why = f"pid {hung[0].pid} does not answer: {failure.message}"
             if command == "down":
@@ -226,7 +223,16 @@ class Reach:
             return Foretold(_would_change(f"{why}; known by trying: whether it is about to", 0, "start"))
         if command == "down":
             return None
-        return Foretold(_would_change("no supervisor runs", 0, "start"), repairs)
+        try:
+            stale = is_stale(self._run, is_alive)
+        except Failure as in_the_way:
+            why = f"would run without a supervisor: {in_the_way.message}"
+            outcome = Outcome(
+                Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", hint=NOBODY_WATCHES,
+            )  # fmt: skip
+            return Foretold(NamedOutcome(NAME, outcome), (Fallback(NAME, 3, why),))
+        said = f"stale socket {transport.socket_path(self._run)} would be removed"
+        return Foretold(_would_change("no supervisor runs", 0, "start"), (Fallback(NAME, 2, said),) if stale else ())
 
     def clear_stale(self) -> str | None:
         try:

@@ -224,6 +224,9 @@ def _over(under: Prices, given: dict[str, Any]) -> Prices:
         earlier = (period for period in models.get(name, ()) if period.since < own[0].since)
         models[name] = (*earlier, *own)
     aliases = {**under.aliases, **given.get("aliases", {})}
+    for name in given.get("aliases", {}):
+        if name in models:
+            raise _RefusedError("is a listed model: give it rates of its own under `models`", "aliases", name)
     for name, target in aliases.items():
         if target not in models:
             raise _RefusedError(f"must be the name of a listed model, not {target!r}", "aliases", name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cc.drill.catalogue import CATALOGUE, chosen
+from cc.drill.catalogue import CATALOGUE, chosen, title
 from cc.drill.contract import BY_NAME, LADDERS, Ladder
 from cc.drill.exercise import COMPOSE, DOCKER, SOCKET
 from cc.engine.playbook import parse
@@ -74,6 +74,11 @@ def test_a_playbook_has_the_rungs_of_the_contract_in_its_order(name: str) -> Non
 
 def test_drills_are_chosen_by_ladder_and_by_rung() -> None:
     assert [drill.name for drill in chosen("l4.2,L9.3")] == ["L4.2", "L9.3"]
+    titles = [title(drill) for drill in CATALOGUE]
+    assert len(set(titles)) == len(titles)  # by what the report calls it, each can be played again alone
+    for drill in CATALOGUE:
+        assert drill in chosen(title(drill).lower())
+    assert [title(drill) for drill in chosen("L3.0b")] == ["L3.0b"]
     assert {drill.ladder for drill in chosen("L3")} == {"L3"}
     assert chosen(None) == CATALOGUE
 

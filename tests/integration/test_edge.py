@@ -273,3 +273,11 @@ def test_a_pipe_where_the_password_should_be_keeps_usage_from_nothing(box: Box) 
     os.mkfifo(box.state / "clickhouse.password")
     done = box.ask("usage")
     assert (done.code, done.json["source"]) == (0, "empty")
+
+
+def test_a_report_that_cannot_be_written_at_the_end_does_not_hide_what_was_run(box: Box) -> None:
+    box.env["DOCKER_HOST"] = f"unix://{box.dir}/none.sock"
+    up = box.ask("up", "--no-supervisor", "--junit", "/dev/full")
+    assert (up.code, up.step("dashboard")["status"], up.json["exit_code"]) == (1, "changed", 1)
+    assert "cannot write /dev/full: No space left on device" in up.json["warnings"]
+    assert "error: " in up.err

@@ -246,3 +246,20 @@ def test_a_down_means_the_docker_of_whoever_types_it(box: Box) -> None:
     assert (down.code, down.step("containers")["rung"]) == (0, 0), down.err
     assert not box.containers()
     assert not [told for told in down.json["fallbacks"] if told["what"] == "services stop"]
+
+
+@pytest.mark.parametrize("what", ["a file", "a stranger"])
+def test_what_is_in_the_supervisors_place_is_foretold(box: Box, stack: ExitStack, what: str) -> None:
+    daemon_down(box, stack)
+    assert box.ask("up", "--no-supervisor").code == 0
+    path = box.state / "run" / "supervisor.sock"
+    if what == "a file":
+        path.write_text("a file of somebody else")
+    else:
+        stranger = stack.enter_context(socket.socket(socket.AF_UNIX))
+        stranger.bind(str(path))
+        stranger.listen(8)
+    plan, up = box.ask("plan"), box.ask("up")
+    keys = ("status", "rung", "rung_name", "degraded")
+    assert [plan.step("supervisor")[key] for key in keys] == [up.step("supervisor")[key] for key in keys]
+    assert up.step("supervisor")["rung"] == 3
