@@ -88,35 +88,80 @@ class _Others:
     def __init__(self, events: list[Request]) -> None:
         self._events = events
         self._matched: set[int] = set()
-        self._timed: dict[tuple[object, ...], list[tuple[int, int]]] = {}  # by likeness: time and place of each
+        alike: dict[tuple[object, ...], list[tuple[int, int]]] = {}  # by likeness: time and place of each
         for place, event in enumerate(events):
             if event.at_ms is not None:
-                self._timed.setdefault(_likeness(event), []).append((event.at_ms, place))
-        for each in self._timed.values():
-            each.sort()
+                alike.setdefault((event.request_id is None, *_likeness(event)), []).append((event.at_ms, place))
+        self._alike = {
+            key: _InTime(found, [events[place].output_tokens for _, place in found])
+            for key, found in ((key, sorted(each)) for key, each in alike.items())
+        }
 
     def match(self, row: Request) -> Request | None:
-        """The event of this row, taken off the list; None if there is none.
+        """The earliest event of this row, taken off the list; None if there is none.
 
         Of two request ids neither is the other: a row that has one is of an event that has none.
         """
-        if not self._timed or row.at_ms is None:
+        if not self._alike or row.at_ms is None:
             return None
-        near = self._timed.get(_likeness(row), [])
-        at = bisect_left(near, (row.at_ms - CLOSE_MS, 0))
-        while at < len(near) and near[at][0] <= row.at_ms + CLOSE_MS:
-            place = near[at][1]
-            event = self._events[place]
-            unnamed = row.request_id is None or event.request_id is None
-            if unnamed and event.output_tokens >= row.output_tokens:
-                del near[at]
-                self._matched.add(place)
-                return event
-            at += 1
-        return None
+        likeness = _likeness(row)
+        best: tuple[tuple[int, int], _InTime, int] | None = None
+        for unnamed in (True,) if row.request_id is not None else (True, False):
+            near = self._alike.get((unnamed, *likeness))
+            at = near.first(row.at_ms - CLOSE_MS, row.output_tokens) if near is not None else None
+            if near is None or at is None or near.places[at][0] > row.at_ms + CLOSE_MS:
+                continue
+            if best is None or near.places[at] < best[0]:
+                best = near.places[at], near, at
+        if best is None:
+            return None
+        (_, place), near, at = best
+        near.take(at)
+        self._matched.add(place)
+        return self._events[place]
 
     def left(self) -> list[Request]:
         return [event for place, event in enumerate(self._events) if place not in self._matched]
+
+
+class _InTime:
+    """Alike events in the order of time; finding and taking one needs the logarithm of their number in steps.
+
+    A client that retries can leave thousands of them within a minute. `_most[1]` is the highest number of output tokens
+    of all that are left, and `_most[2 * n]`, `_most[2 * n + 1]` are those of the two halves of what `_most[n]` is of.
+    """
+
+    def __init__(self, places: list[tuple[int, int]], output: list[int]) -> None:
+        self.places = places
+        self._size = 1 << (len(output) - 1).bit_length()
+        self._most = [-1] * self._size + output + [-1] * (self._size - len(output))
+        for node in range(self._size - 1, 0, -1):
+            self._most[node] = max(self._most[2 * node], self._most[2 * node + 1])
+
+    def first(self, since: int, output: int) -> int | None:
+        """The first from that time on with so many output tokens or more."""
+        at = bisect_left(self.places, (since, 0))
+        if at == len(self.places):
+            return None
+        node = self._size + at
+        while self._most[node] < output:
+            while node & 1:  # a right half: what comes after it is beside a node above
+                node >>= 1
+            if not node:
+                return None
+            node += 1
+        while node < self._size:
+            node *= 2
+            if self._most[node] < output:
+                node += 1
+        return node - self._size
+
+    def take(self, at: int) -> None:
+        node = self._size + at
+        self._most[node] = -1
+        while node > 1:
+            node >>= 1
+            self._most[node] = max(self._most[2 * node], self._most[2 * node + 1])
 
 
 def _likeness(request: Request) -> tuple[object, ...]:
