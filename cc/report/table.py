@@ -25,7 +25,7 @@ def table(
     cells = [[_filled(one_line(str(cell))) for cell in row] for row in rows]
     align = ["right" if column in right else "left" for column in range(len(headers))] if rows else None
     whole = str(tabulate(cells, headers, tablefmt="simple", colalign=align, disable_numparse=True))
-    if width is None or max(map(len, whole.splitlines())) <= width:
+    if width is None or max(map(len, whole.split("\n"))) <= width:
         return whole.replace(FILL, "")
     words = [header.rsplit(" ", 1) if " " in header else ["", header] for header in headers]
     above, below = zip(*words, strict=True)

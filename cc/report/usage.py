@@ -121,14 +121,14 @@ def _drawn(
     """The best that fits: whole numbers and bars, short numbers and bars, the same without; and then keys give way."""
     right = range(1, len(headers))
     if screen.width is None:
-        return table(headers, cells[False], right=right).splitlines()
+        return table(headers, cells[False], right=right).split("\n")
     for bar in (LEAST_BAR + 2, 0):
         for lines in cells.values():
             room = screen.width - bar
-            text = table(headers, lines, right=right, width=room).splitlines()
+            text = table(headers, lines, right=right, width=room).split("\n")
             if max(map(columns_of, text)) <= room and not any("…" in line for line in text):
                 return _with_bars(text, bars, screen) if bar else text
-    return table(headers, cells[True], right=right, width=screen.width).splitlines()
+    return table(headers, cells[True], right=right, width=screen.width).split("\n")
 
 
 def _with_bars(text: list[str], bars: Sequence[float], screen: Screen) -> list[str]:

@@ -24,11 +24,24 @@ def test_a_table_without_rows_is_its_headers() -> None:
     assert table(("a", "b"), []).split() == ["a", "b", "---", "---"]
 
 
-@pytest.mark.parametrize("hostile", ["two\nlines", "\x1b[31mred", "\x1b]0;t\x07", "a\rb", "\x00"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "two\nlines",
+        "\x1b[31mred",
+        "\x1b]0;t\x07",
+        "a\rb",
+        "\x00",
+        "a\u2028b",
+        "a\u2029b",
+        "a\x85b",
+        *"\x0b\x0c\x1c\x1d\x1e",
+    ],
+)
 def test_a_cell_stays_on_its_line_and_moves_no_cursor(hostile: str) -> None:
     text = table(("a", "b"), [(hostile, "x")])
     assert len(text.splitlines()) == 3
-    assert not set(text) & set("\x1b\r\x00\x07")
+    assert not set(text) & set("\x1b\r\x00\x07\u2028\u2029\x85\x1e")
 
 
 @pytest.mark.parametrize(
