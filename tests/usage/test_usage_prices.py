@@ -205,6 +205,7 @@ def test_the_line_of_what_is_wrong_is_told(text: str, field: str | None, line: i
         ('{"models": {"a": {"input": NaN}}}', "models.a.input"),
         ({"models": {"a": {"fast": {"output": True}}}}, "models.a.fast.output"),
         ({"aliases": {"a": 5}}, "aliases.a"),
+        ({"aliases": {"claude-haiku-4-5": "claude-opus-4"}}, "aliases.claude-haiku-4-5"),
     ],
 )
 def test_a_bad_list_of_prices_is_an_error_with_its_file_and_field(
