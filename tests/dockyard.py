@@ -86,8 +86,17 @@ class Yard:
                 ("volume", ("-q",), ("rm", "-f")),
             ):
                 found = docker(kind, "ls", *listed, "--filter", f"label={label}").split()
+                volumes = (
+                    docker("inspect", "--format", VOLUMES, *found).split() if found and kind == "container" else []
+                )
                 if found:
                     docker(kind, *remove, *found)
+                # One without a name that went on to another container is known by its name there: `-v` leaves it.
+                for left in set(volumes) & set(docker("volume", "ls", "-q").split()):
+                    docker("volume", "rm", "-f", left)
+
+
+VOLUMES = '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}'
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def up(own: Yard, by: str, **args: Any) -> str:
 
 
 def remove(own: Yard) -> None:
-    own.ensure(VERB, {"file": "c.yml", "state": "down", "timeout": 1.0})
+    own.ensure(VERB, {"file": "c.yml", "state": "down", "timeout": 1.0, "volumes": True})
 
 
 def seen(own: Yard, service: str) -> dict[str, Any]:
