@@ -26,7 +26,7 @@ from cc.services.orchestrator import CONTROL, Operation, Orchestrator
 from cc.services.stack import BY_NAME, Stack
 from cc.supervisor import request
 from cc.supervisor.client import Client
-from cc.supervisor.reach import NAME, NOBODY_WATCHES, Foretold, Reach, Reached, tells_of_silence
+from cc.supervisor.reach import NAME, Foretold, Reach, Reached, tells_of_silence, unwatched
 
 
 class Supervised:
@@ -130,13 +130,7 @@ class Control:
         if _ends_everything(operation):
             return NamedOutcome(NAME, Outcome(Status.CHANGED, f"ended: {why}", rung=2, rung_name="by its mark"))
         # At the end of this run nobody watches (L2 rung 3).
-        return NamedOutcome(
-            NAME,
-            Outcome(
-                Status.SKIPPED, f"running without a supervisor: {why}", degraded=True, rung=3, rung_name="without",
-                hint=NOBODY_WATCHES,
-            ),
-        )  # fmt: skip
+        return unwatched(f"running without a supervisor: {why}")
 
     def _carry_out(self, operation: Operation, reached: Reached, *, last: bool = False) -> tuple[Recap, bool]:
         """What came of it, and whether the supervisor carried it out, which then has told the journal of its end.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Status
 from cc.engine.step import Context
@@ -167,11 +167,7 @@ class Reach:
 
     def _without(self, failure: Failure, fallbacks: Sequence[Fallback]) -> Reached:
         why = f"running without a supervisor: {failure.message}"
-        outcome = Outcome(
-            Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", evidence=failure.evidence,
-            hint=NOBODY_WATCHES,
-        )  # fmt: skip
-        return Reached(None, NamedOutcome(NAME, outcome), (*fallbacks, Fallback(NAME, 3, why)))
+        return Reached(None, unwatched(why, failure.evidence), (*fallbacks, Fallback(NAME, 3, why)))
 
     def _client(self) -> Client:
         return Client.connect(self._run, self._stack.settings.ipc_tcp, again=(), cancel=self._stack.cancel)
@@ -227,10 +223,7 @@ class Reach:
             stale = is_stale(self._run, is_alive)
         except Failure as in_the_way:
             why = f"would run without a supervisor: {in_the_way.message}"
-            outcome = Outcome(
-                Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", hint=NOBODY_WATCHES,
-            )  # fmt: skip
-            return Foretold(NamedOutcome(NAME, outcome), (Fallback(NAME, 3, why),))
+            return Foretold(unwatched(why), (Fallback(NAME, 3, why),))
         said = f"stale socket {transport.socket_path(self._run)} would be removed"
         return Foretold(_would_change("no supervisor runs", 0, "start"), (Fallback(NAME, 2, said),) if stale else ())
 
@@ -277,6 +270,12 @@ def _ways(client: Client) -> tuple[Fallback, ...]:
         return ()
     rung = 1 if client.via == "tcp" else 2
     return (Fallback(IPC, rung, "; ".join(map(str, client.fallbacks))),)
+
+
+def unwatched(why: str, evidence: tuple[str, ...] = ()) -> NamedOutcome:
+    """The step where services run and no supervisor does (L2 rung 3)."""
+    less = Outcome(Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", evidence=evidence)
+    return NamedOutcome(NAME, replace(less, hint=NOBODY_WATCHES))
 
 
 def _would_change(why: str, rung: int, way: str) -> NamedOutcome:
