@@ -45,6 +45,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 		{ echo "Python 3.10 or newer is needed: make PYTHON=python3.12 up" >&2; exit 2; }
 	@echo "installing into $(VENV) ..." >&2
 	@$(BIN)/python -m pip --disable-pip-version-check -q install -c constraints.txt -e .
+	@$(BIN)/python -m compileall -q cc tasks.py
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cc.program import heed_signals, refuse_more_than_one
+from cc.program import heed_signals, keep_bytecode, refuse_more_than_one
 
 UNDER_INVOKE = os.path.basename(sys.argv[0]) in ("inv", "invoke") or sys.argv[0].endswith("invoke/__main__.py")
 if UNDER_INVOKE:  # `context-cleaner` does it earlier; who only imports this module keeps the handlers that it has
     heed_signals()
+    keep_bytecode()
 
 from invoke import Collection, task  # noqa: E402
 from invoke.parser import Parser  # noqa: E402
@@ -65,6 +66,8 @@ def _refuse_what_invoke_takes(context: Any) -> None:
     if context.config.run.dry:
         raise UsageError("--dry is not for these commands", field="--dry", hint="invoke plan says what would change")
     tasks = Collection.from_module(sys.modules[__name__])
+    if len([word for word in sys.argv[1:] if word in {*tasks.task_names, *tasks.tasks.aliases}]) < 2:
+        return  # to parse it once more would take as long as all the rest of a short command
     parser = Parser(initial=Program().initial_context, contexts=tasks.to_contexts())
     refuse_more_than_one([asked.name or "" for asked in parser.parse_argv(sys.argv[1:])[1:]], "invoke")
 
@@ -271,11 +274,9 @@ def plan(
     options: Options, of="up", service=None, no_docker=False, no_supervisor=False, diff=False, detailed_exitcode=False
 ):  # type: ignore[no-untyped-def]
     """What would change, and which rung would be taken; touches nothing."""
-    from dataclasses import replace
-
     from cc.operations import plan as operate
 
-    options = replace(options, verbose=options.verbose or diff, detailed_exitcode=detailed_exitcode)
+    options = options._replace(verbose=options.verbose or diff, detailed_exitcode=detailed_exitcode)
     perform(
         "plan",
         options,

@@ -14,22 +14,21 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cc.clock import Cancel, SystemClock, timestamp
-from cc.engine.events import Event, Listener
-from cc.engine.outcome import Recap
 from cc.errors import CcError, Interrupted, InterruptedRunError, UsageError
 from cc.report.console import Console, wants_colour
 from cc.report.exit_code import SIGNALS, exit_code
 from cc.settings import Settings, load
 from cc.signals import deadline, heeded, settle
 
-NAMES = len("clickhouse password")  # room for the names of steps, until a run tells its own: the longest of the stack
+if TYPE_CHECKING:
+    from cc.engine.events import Event, Listener
+    from cc.engine.outcome import Recap
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The flags that all commands share, as they were typed (CLI.md, "For all"). Times in seconds."""
 
     json: bool = False
@@ -61,8 +60,7 @@ def seconds(text: str, flag: str, *, least: float = 0.0) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a reading command returns: the document for `--json`, the text for people, and the exit code."""
 
     document: Mapping[str, Any]
@@ -70,7 +68,7 @@ class Answer:
     exit_code: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, repr=False)
 class Session:
     """One command on its way: its options and settings, its cancellation, its listeners."""
 
@@ -85,7 +83,9 @@ class Session:
 
     def listeners(self, journal: Callable[[dict[str, Any]], None] | None = None) -> Iterator[Listener]:
         """Who hears what happens: the person, the `--events` file, the journal."""
-        yield self.console
+        from cc.report.run_listener import RunListener
+
+        yield RunListener(self.console)
         if self.options.events is not None:
             yield _events_listener(self.options.events, self.lost, json=self.options.json)
         if journal is not None:
@@ -105,8 +105,7 @@ class LostError(Exception):
         self.code = code
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """What the edge has to know of a command.
 
     `reads`: it changes nothing, so Ctrl-C may end it at once. `follows`: it goes on until somebody ends it, which is
@@ -118,12 +117,15 @@ class Manner:
     shows: bool = False
 
 
-def perform(name: str, options: Options, body: Body, manner: Manner = Manner()) -> NoReturn:
+CHANGES = Manner()
+
+
+def perform(name: str, options: Options, body: Body, manner: Manner = CHANGES) -> NoReturn:
     """Run one command and end the process with its code."""
     fill_closed_streams()
     people = sys.stderr if options.json else sys.stdout
     colour = wants_colour(people, os.environ, refused=options.no_color)
-    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose, names=NAMES)
+    console = Console(people, colour=colour, quiet=options.quiet, verbose=options.verbose)
     lost: dict[str, OSError] = {}
     code = 1
     try:
@@ -181,7 +183,7 @@ def _perform(
             session = Session(name, options, load(os.environ), console, cancel, lost=lost)
             _refuse_bad_faults(os.environ)
             came = body(session)
-        if isinstance(came, Recap):
+        if came is not None and not isinstance(came, Answer):
             return _print_recap(came, session)
         if came is not None:
             _print_answer(came, options)

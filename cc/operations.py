@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cc.command_line import Answer, Session
-from cc.engine.outcome import Recap
 from cc.errors import UsageError
 
 if TYPE_CHECKING:
+    from cc.engine.outcome import Recap
     from cc.services.orchestrator import Operation
     from cc.services.stack import Stack
 

@@ -39,6 +39,12 @@ def heed_signals() -> None:
             signal.signal(number, _end_at_once)
 
 
+def keep_bytecode() -> None:
+    """Undo what Invoke does when it starts: without bytecode on disk every command would compile all its modules anew,
+    which takes longer than most of them. Who set PYTHONDONTWRITEBYTECODE or `python -B` still gets none."""
+    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+
 def _end_at_once(number: int, frame: object) -> NoReturn:
     """Not by an exception: one that is raised in the middle of an import may be lost, or shown as a traceback."""
     said = f"interrupted ({signal.Signals(number).name})"
@@ -84,6 +90,7 @@ class Words(Program):
     def parse_core(self, argv: list[str] | None) -> None:
         with self._refusing():
             super().parse_core(argv)
+        keep_bytecode()
 
     def parse_tasks(self) -> None:
         with self._refusing():

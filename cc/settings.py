@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from cc.errors import ConfigError
 
 DEFAULT_PROJECT = "context-cleaner"
-PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # compose's own rule for project names
+PROJECT = r"[a-z0-9][a-z0-9_-]{0,62}"  # compose's own rule for project names
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _ports(text: str) -> tuple[int, int]:
 
 
 def _project(text: str) -> str:
-    if not PROJECT.fullmatch(text):
+    if not re.fullmatch(PROJECT, text):
         raise ValueError("must be lower-case letters, digits, '-' and '_', and begin with a letter or digit")
     return text
 

@@ -10,10 +10,10 @@ Errors are JSON under /api and pages elsewhere. The only importer of flask.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, jsonify, render_template, request
+from msgspec.structs import replace
 from werkzeug.exceptions import HTTPException
 
 from cc.clock import SystemClock

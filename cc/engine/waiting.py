@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from cc.engine.step import Context
 from cc.errors import Interrupted
+
+if TYPE_CHECKING:
+    from cc.engine.step import Context
 
 QUIET_S = 1.0  # seconds of silence before it is said what is awaited
 REPEAT_S = 5.0  # and between saying it again

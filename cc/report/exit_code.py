@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from cc.engine.outcome import Recap, Status
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cc.engine.outcome import Recap
 
 REACHED = 0
 FAILED = 1
@@ -21,7 +24,7 @@ def exit_code(recap: Recap, *, strict: bool = False, detailed: bool = False) -> 
         return SIGNALS[recap.stopped]
     if recap.stopped == "deadline":
         return DEADLINE
-    if recap.status is Status.FAILED:
+    if recap.counts["failed"]:
         return FAILED
     if detailed and recap.counts["changed"]:
         return PENDING

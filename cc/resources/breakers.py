@@ -13,7 +13,7 @@ A probe whose process has died is nobody's: the next caller takes its place.
     not well   breaker  | WHAT | what cc.engine.breaker's as_dict gave, and who probes
     well       mended   | WHAT | the same: since when, so that results from before are passed over
 
-May import the leaves, the engine, the shell. SQLite is imported by the first call that needs it.
+May import the leaves, the engine, the shell. SQLite and the shell are imported by the first call that needs them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from cc.clock import Clock, SystemClock
 from cc.engine.breaker import Breaker, Permit
 from cc.errors import Failure, Interrupted
-from cc.shell.identity import is_alive, read_boot_id, start_time
 
 if TYPE_CHECKING:
     from cc.resources.kept import Changes, Rows
@@ -141,6 +140,8 @@ class Breakers:
             if after == before:
                 return {}
             if isinstance(told[0], Permit):
+                from cc.shell.identity import start_time
+
                 after["by"] = [os.getpid(), start_time(os.getpid())]
             elif after["probe_since"] is not None:
                 after["by"] = _object(kept).get("by")
@@ -152,6 +153,8 @@ class Breakers:
 
     def _restored(self, what: str, text: str | None) -> Breaker:
         if self._boot_id is None:
+            from cc.shell.identity import read_boot_id
+
             self._boot_id = read_boot_id()
         kept = _object(text)
         if kept.get("probe_since") is not None and not _lives(kept.get("by")):
@@ -220,4 +223,6 @@ def _lives(by: object) -> bool:
     """Whether the process that probes is there: its pid and start time."""
     if not (isinstance(by, list) and len(by) == 2 and all(type(each) is int for each in by)):
         return True  # nobody can say: a minute without an end will
+    from cc.shell.identity import is_alive
+
     return is_alive(*by)

@@ -18,13 +18,14 @@ import os
 import shlex
 import stat
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cc.clock import timestamp, wall_time
-from cc.engine.step import Context
-from cc.engine.waiting import wait_for
 from cc.errors import ConfigError, Failure, LockHeldError
 from cc.files import os_failure
+
+if TYPE_CHECKING:
+    from cc.engine.step import Context
 
 JOURNAL_BYTES = 4 * 1024 * 1024
 
@@ -191,6 +192,8 @@ def take_lock(state: StateDir, command: str, context: Context, *, timeout: float
 def _wait_for_it(descriptor: int, project: str, context: Context, timeout: float) -> None:
     if _flock(descriptor):
         return
+    from cc.engine.waiting import wait_for  # only who waits needs it
+
     what = f"the other run to end ({_describe(_holder(descriptor))})"
     if wait_for(context, what, lambda: _flock(descriptor) or None, within=timeout) is None:
         raise LockHeldError(

@@ -8,9 +8,10 @@ session that was resumed it says less than there is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+
+import msgspec
 
 from cc.usage import tally
 from cc.usage.groups import Group, Groups
@@ -19,8 +20,7 @@ from cc.usage.prices import Prices
 MICRO = Decimal("0.000001")
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What a client says that its session has cost, in pico-dollars; `in_part`: it did not know all prices."""
 
     session: str
@@ -28,8 +28,7 @@ class Said:
     in_part: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """A session whose client says another cost than is counted; USD, `counted_usd` None where a price is unknown."""
 
     session: str
@@ -41,8 +40,7 @@ class Difference:
         return {"session": self.session, "client_usd": float(self.client_usd), "counted_usd": counted}
 
 
-@dataclass(frozen=True, slots=True)
-class ClientTotals:
+class ClientTotals(msgspec.Struct, frozen=True):
     """Of `sessions` whose client states a total, those that `differ` by a micro-dollar or more; the largest first."""
 
     sessions: int = 0

@@ -7,15 +7,15 @@ who compare two tools want to see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import Any
+
+import msgspec
 
 from cc.usage.groups import MESSAGES, Group
 from cc.usage.unite import United
 
 
-@dataclass(slots=True)
-class Explained:
+class Explained(msgspec.Struct):
     """Requests of one model by who knows them; `output_in_files` and `output_final` are of those in both, in tokens."""
 
     model: str
@@ -26,7 +26,7 @@ class Explained:
     output_final: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return msgspec.structs.asdict(self)
 
 
 def explain(united: United | None, groups: Mapping[Group, list[int]]) -> tuple[Explained, ...]:

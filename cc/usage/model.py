@@ -8,10 +8,12 @@ UsageQuery ─> read_usage ─> Reading ─┬─ total, rows   Totals
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, timezone, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import force_setattr
 
 if TYPE_CHECKING:
     from cc.usage.explain import Explained
@@ -31,8 +33,7 @@ LEAST_FOR_A_RATE = 60_000
 SOURCES: tuple[SourceName, ...] = ("auto", "clickhouse", "cache", "files")
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(msgspec.Struct, frozen=True):
     """Sums over requests. Money is USD, exact.
 
     `cost_usd` is None as soon as one request in it has no known price; those models are named in
@@ -50,7 +51,7 @@ class Totals:
 
     def __post_init__(self) -> None:
         if self.cost_known_usd < 0:  # not given: all that is known is the cost itself
-            object.__setattr__(self, "cost_known_usd", self.cost_usd or Decimal(0))
+            force_setattr(self, "cost_known_usd", self.cost_usd or Decimal(0))
 
     @property
     def tokens(self) -> int:
@@ -83,8 +84,7 @@ class Totals:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(msgspec.Struct, frozen=True):
     """What the sources hold, before any filter: `first` and `last` are the times of the first and last
     request, RFC 3339.
 
@@ -100,7 +100,7 @@ class Coverage:
     deleted_files: int = 0
     lines: int = 0
     skipped_lines: int = 0
-    skipped_by_kind: Mapping[str, int] = field(default_factory=dict)
+    skipped_by_kind: Mapping[str, int] = {}
     unreadable: tuple[tuple[str, str], ...] = ()
     first: str | None = None
     last: str | None = None
@@ -109,7 +109,7 @@ class Coverage:
     in_both: int = 0
     output_tokens_added: int = 0
     by_model: tuple[Explained, ...] = ()
-    client_totals: Mapping[str, Any] = field(default_factory=dict)
+    client_totals: Mapping[str, Any] = {}
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -132,8 +132,7 @@ class Coverage:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class UsageQuery:
+class UsageQuery(msgspec.Struct, frozen=True):
     """What is asked. `since` and `until` are inclusive: a date means that whole day in `tz`, a datetime the instant.
 
     `tz` None is the machine's own zone. `model` and `project` are names or shell patterns (`tally.py` says of what).
@@ -149,8 +148,7 @@ class UsageQuery:
     tz: tzinfo | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """A source that would have been better, and why it was not it. `error` is a failure code."""
 
     rung: int
@@ -162,8 +160,7 @@ class Attempt:
         return {"rung": self.rung, "name": self.name, "error": self.error, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """Five hours of a plan's limits. Times are milliseconds since 1970; `first` is the first request's.
 
     `now` is None unless the block is active: it has begun and is not over.
@@ -191,8 +188,7 @@ class Block:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Projection:
+class Projection(msgspec.Struct, frozen=True):
     """An estimate, not a measurement. Money is USD, None where a price is not known."""
 
     tokens_per_minute: int
@@ -234,8 +230,7 @@ class Row(NamedTuple):
         return told
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """An answer with its provenance.
 
     `source` is the best source that contributed: an empty store that answered is not called the source of what the

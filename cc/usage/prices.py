@@ -17,13 +17,13 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cc import document as yaml_document
+import msgspec
+
 from cc.errors import ConfigError
 
 BUILT_IN = Path(__file__).with_name("prices.json")
@@ -41,14 +41,14 @@ ALWAYS = -(10**18)
 Rates = tuple["int | None", ...]
 """Pico-dollars a token, in the order of KINDS; None where one is not known."""
 
-RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"^.*/"), ""),  # anthropic/claude-x, openrouter/anthropic/claude-x, arn:...:inference-profile/us....
-    (re.compile(r"^(?:[a-z]+(?:-[a-z]+)?\.)?anthropic\."), ""),  # Bedrock: anthropic.claude-x, us.anthropic.claude-x
-    (re.compile(r"\[\d+[km]\]$"), ""),  # a context window: [1m]
-    (re.compile(r"@(?:\d{8}|default|latest)$"), ""),  # Vertex: claude-x@20250929
-    (re.compile(r"-v\d+(?::\d+)?(?::\d+k)?$"), ""),  # Bedrock: -v1:0
-    (re.compile(r"-(?:\d{8}|latest)$"), ""),  # a release: -20250929
-    (re.compile(r"(?<=\d)\.(?=\d)"), "-"),  # OpenRouter: claude-sonnet-4.5
+RULES = (
+    (r"^.*/", ""),  # anthropic/claude-x, openrouter/anthropic/claude-x, arn:...:inference-profile/us....
+    (r"^(?:[a-z]+(?:-[a-z]+)?\.)?anthropic\.", ""),  # Bedrock: anthropic.claude-x, us.anthropic.claude-x
+    (r"\[\d+[km]\]$", ""),  # a context window: [1m]
+    (r"@(?:\d{8}|default|latest)$", ""),  # Vertex: claude-x@20250929
+    (r"-v\d+(?::\d+)?(?::\d+k)?$", ""),  # Bedrock: -v1:0
+    (r"-(?:\d{8}|latest)$", ""),  # a release: -20250929
+    (r"(?<=\d)\.(?=\d)", "-"),  # OpenRouter: claude-sonnet-4.5
 )
 
 
@@ -56,7 +56,7 @@ def canonical(model: str) -> str:
     """The name under which this model would be listed."""
     name = model.strip().lower()
     for pattern, put in RULES:
-        name = pattern.sub(put, name)
+        name = re.sub(pattern, put, name)
     return name
 
 
@@ -81,12 +81,11 @@ class Period(NamedTuple):
         return (self.long if long else None) or self.rates
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
+class Prices(msgspec.Struct, frozen=True):
     """The periods of each listed model, in the order of time, and other names of listed models."""
 
     models: Mapping[str, tuple[Period, ...]]
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = {}
     as_of: str = ""
 
     def cost_pico(
@@ -195,6 +194,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _line_of(data: bytes, path: tuple[str, ...]) -> int | None:
     """The line of the value to which these keys lead, by the one reader that remembers places: JSON is YAML, nearly."""
+    from cc import document as yaml_document  # for who made a mistake
+
     try:
         node = yaml_document.load(data, file="").root
     except ConfigError as error:

@@ -11,13 +11,12 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import TypeVar
-from zoneinfo import ZoneInfo
 
 from cc.clock import wall_time
 from cc.errors import UsageError
 from cc.usage.model import GROUPINGS, SOURCES, UsageQuery
 
-RELATIVE = re.compile(r"(\d{1,6})([hdw])")
+RELATIVE = r"(\d{1,6})([hdw])"
 MOMENTS = "a date (2026-11-24), a time (2026-11-24T10:00:00Z) or how long ago (7d, 2w, 36h)"
 
 Word = TypeVar("Word", bound=str)
@@ -60,6 +59,8 @@ def parse_zone(text: str) -> tzinfo | None:
         return None
     if text.upper() in ("UTC", "Z"):
         return timezone.utc
+    from zoneinfo import ZoneInfo  # reads the machine's Python paths first: milliseconds
+
     try:
         return ZoneInfo(text)
     except (KeyError, ValueError, OSError) as error:  # OSError: a name that is a directory of the zone database
@@ -76,7 +77,7 @@ def parse_moment(text: str, *, field: str, now: datetime, tz: tzinfo | None) -> 
     `7d` and `2w` are days: a table by day that began in the middle of one would show a day that never was.
     A time without a zone is one of `tz`.
     """
-    relative = RELATIVE.fullmatch(text.strip())
+    relative = re.fullmatch(RELATIVE, text.strip())
     try:
         if relative:
             number, unit = int(relative[1]), relative[2]

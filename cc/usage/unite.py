@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from cc.usage.request import UNKNOWN, Request, counts_of
 
 CLOSE_MS = 60_000
 
 
-@dataclass(frozen=True, slots=True)
-class United:
+class United(msgspec.Struct, frozen=True):
     """All requests, each once, and who knew of them: `pairs` are what a file holds, and that with the final numbers.
 
     `output_tokens_added` is by how much the files under-reported those.

@@ -28,6 +28,7 @@ from cc.engine.events import (
 )
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status, Tried
 from cc.report.console import Console, wants_colour
+from cc.report.run_listener import RunListener
 
 OK = Outcome(Status.OK, "it was so", duration_s=0.5)
 CHANGED = Outcome(Status.CHANGED, "made so", duration_s=1.234)
@@ -41,6 +42,7 @@ DEGRADED = Outcome(
     rung_name="without", tried=(Tried(0, "docker compose", "tool_missing", "docker is not installed"),),
     fallbacks=(Fallback("clickhouse", 1, "docker is not installed"),), hint="install Docker",
 )  # fmt: skip
+NAMES = 12  # columns for the names of steps
 RUN = (("a", OK), ("b", CHANGED), ("c", SKIPPED), ("d", FAILED), ("e", DEGRADED))
 
 
@@ -53,8 +55,9 @@ def told(*events: Event, encoding: str = "utf-8", **options: Any) -> str:
     """What a pipe gets."""
     raw = io.BytesIO()
     console = Console(io.TextIOWrapper(raw, encoding=encoding, newline="\n"), **options)
+    listen = RunListener(console, NAMES)
     for event in events:
-        console(event)
+        listen(event)
     return raw.getvalue().decode(encoding)
 
 
@@ -66,9 +69,9 @@ def shown(columns: int, *events: Event, **options: Any) -> str:
     reader = threading.Thread(target=lambda: parts.extend(read_all(master)))
     reader.start()
     with os.fdopen(slave, "w", encoding="utf-8") as stream:
-        console = Console(stream, **options)
+        listen = RunListener(Console(stream, **options), NAMES)
         for event in events:
-            console(event)
+            listen(event)
     reader.join()
     os.close(master)
     return b"".join(parts).decode().replace("\r\n", "\n")
