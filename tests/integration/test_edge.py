@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,3 +282,16 @@ def test_a_report_that_cannot_be_written_at_the_end_does_not_hide_what_was_run(b
     assert (up.code, up.step("dashboard")["status"], up.json["exit_code"]) == (1, "changed", 1)
     assert "cannot write /dev/full: No space left on device" in up.json["warnings"]
     assert "error: " in up.err
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_modules_are_compiled_once_and_not_by_every_command(tmp_path: Path, refused: bool) -> None:
+    """Invoke forbids bytecode to what it runs; only who starts it may."""
+    shutil.copytree(ROOT / "cc", tmp_path / "cc", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tasks.py", tmp_path)
+    environ = {"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": str(tmp_path)}
+    environ |= {"PYTHONDONTWRITEBYTECODE": "1"} if refused else {}
+    words = [sys.executable, "-m", "invoke", "env"]
+    subprocess.run(words, cwd=tmp_path, env=environ, check=True, capture_output=True, timeout=60)
+    compiled = {path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc")}
+    assert compiled == set() if refused else {"command_line", "operations", "settings"} <= compiled
