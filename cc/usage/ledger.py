@@ -12,7 +12,7 @@ A message streams as several rows, resumed sessions and side-chains copy rows of
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from itertools import count
 
 from cc.usage.request import Request, tokens_of
@@ -34,11 +34,10 @@ class Ledger:
         if kept is not request:
             self._kept[key] = _larger(kept, request)
 
-    def rows(self) -> Iterator[tuple[Request, str | None]]:
+    def rows(self) -> list[tuple[Request, str | None]]:
         """Of each key the row that it stands for so far, and the row's own identity if it has no other: what `add`
         of another ledger takes to go on from here."""
-        for key, request in self._kept.items():
-            yield request, key if isinstance(key, str) else None
+        return [(request, key if type(key) is str else None) for key, request in self._kept.items()]
 
     def settle(self) -> list[Request]:
         """Every message, in the order in which they were first seen."""

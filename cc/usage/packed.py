@@ -10,7 +10,7 @@ msgpack, which is compact and says its own types. An index that was written by a
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Sequence
 from zlib import crc32
 
 import msgspec
@@ -108,12 +108,11 @@ def unpack_deliveries(data: bytes) -> list[Delivery]:
     return _deliveries.decode(data)
 
 
-def ids_of(rows: Iterable[tuple[Request, str | None]]) -> array[int]:
+def ids_of(rows: Sequence[tuple[Request, str | None]]) -> array[int]:
     """For every id of the rows four bytes. Two ids may have the same: their rows are then looked at closely in vain."""
-    rows = list(rows)
     named = [request[0] for request, _ in rows if request[0] is not None]
     named += [request[1] for request, _ in rows if request[1] is not None]
-    named += [own for (message, request, *_), own in rows if own is not None and message is None and request is None]
+    named += [own for request, own in rows if own is not None and request[0] is None and request[1] is None]
     return array("I", map(crc32, map(str.encode, named)))
 
 
