@@ -110,7 +110,7 @@ def nobody(stage: Stage) -> str:
 def data_damaged(stage: Stage) -> str:
     path = os.path.join(stage.dir, "pieces.bin")
     with open(path, "wb") as file:
-        file.write(b"cc-tokens 1\nspoilt")
+        file.write(b"cc-tokens 2\nspoilt")
     told = _asked(stage, 2, CC_TOKENS_DATA=path, **NO_KEY)
     expect(told["rung_name"] == "rough", "the name rough", told["rung_name"])
     expect(told["tokens"] == -(-len(TEXT) // 4), "characters / 4", told["tokens"])

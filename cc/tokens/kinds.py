@@ -10,7 +10,7 @@ import os
 from bisect import bisect_right
 from collections import Counter
 
-_RANGES = (
+RANGES = (
     (0x0, "Latin"), (0x300, "Marks"), (0x370, "Greek"), (0x400, "Cyrillic"), (0x530, "Armenian"), (0x590, "Hebrew"),
     (0x600, "Arabic"), (0x700, "Syriac"), (0x750, "Arabic"), (0x780, "Thaana"), (0x7C0, "Other"), (0x8A0, "Arabic"),
     (0x900, "Devanagari"), (0x980, "Bengali"), (0xA00, "Gurmukhi"), (0xA80, "Gujarati"), (0xB00, "Odia"),
@@ -29,8 +29,8 @@ _RANGES = (
 )  # fmt: skip
 """From which code point on which script begins: Unicode's blocks, as far as recorded texts tell them apart."""
 
-_STARTS = [start for start, _ in _RANGES]
-_NAMES = [name for _, name in _RANGES]
+_STARTS = [start for start, _ in RANGES]
+_NAMES = [name for _, name in RANGES]
 NO_SCRIPTS = frozenset({"Marks", "Symbols"})
 
 _SUFFIXES = {

@@ -19,7 +19,7 @@ from cc.tokens import api
 from cc.tokens.api import Account, Counter
 from cc.tokens.ladder import count
 from cc.tokens.model import Ask, Counted, parse
-from cc.tokens.pieces import FILE
+from cc.tokens.pieces import FILE, MAGIC
 from tests.answering import Server, say
 from tests.tokens.conftest import RECORDED
 
@@ -47,7 +47,7 @@ def code(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def broken(tmp_path: Path) -> str:
-    (tmp_path / "broken.bin").write_bytes(b"cc-tokens 1\nbroken")
+    (tmp_path / "broken.bin").write_bytes(MAGIC + b"broken")
     return str(tmp_path / "broken.bin")
 
 

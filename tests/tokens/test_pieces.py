@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import sys
 import zlib
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -11,12 +14,14 @@ import pytest
 
 from cc.errors import Failure
 from cc.tokens.families import FAMILIES
-from cc.tokens.pieces import FILE, LONGEST, MAGIC, WORDS, WORDS_KEPT, Estimator, load, pieces_of
+from cc.tokens.kinds import script_of
+from cc.tokens.pieces import FILE, LONGEST, MAGIC, WORDS, WORDS_KEPT, Apart, Estimator, Trained, load
 from tests.tokens.conftest import RECORDED
 
 ESTIMATORS = {family: Estimator(load(family)) for family in FAMILIES}
 CONTRACT = 0.06
 LETTERS = str.maketrans("0123456789", "abcdefghij")
+CHANCE = random.Random(4)  # noqa: S311 - the same each time
 
 
 def off(text: dict[str, Any], family: str) -> float:
@@ -53,11 +58,91 @@ def test_the_families_differ_as_their_counts_do() -> None:
     assert v47 == pytest.approx(v5 + 5.5, rel=0.01)
 
 
+def beginnings(pieces: Iterable[str]) -> set[str]:
+    return {piece[:end] for piece in pieces for end in range(1, len(piece))} - set(pieces)
+
+
+def apart(known: Iterable[str]) -> Apart[tuple[str, ...]]:
+    return Apart({piece: (piece,) for piece in known}, beginnings(known), lambda character: (character,), ())
+
+
+def longest_first(word: str, known: Collection[str]) -> tuple[str, ...]:
+    """What `Apart` must find, in the plainest way: at each place each length is tried."""
+    found, at = [], 0
+    while at < len(word):
+        tried = (word[at : at + size] for size in range(LONGEST, 1, -1))
+        found.append(next((piece for piece in tried if piece in known), word[at]))
+        at += len(found[-1])
+    return tuple(found)
+
+
 def test_a_word_is_taken_apart_from_the_left_into_the_longest_pieces() -> None:
     known = {"a", "ab", "abc", "cd", " x"}
-    assert pieces_of("abcd x", known) == ["abc", "d", " x"]
-    assert pieces_of("zab", known) == ["z", "ab"]
-    assert pieces_of("", known) == []
+    assert apart(known).of("abcd x") == ("abc", "d", " x")
+    assert apart(known).of("zab") == ("z", "ab")
+    assert apart(known).of("") == ()
+    assert apart({"a", "abcd", "bc"}).of("abcx") == ("a", "bc", "x")
+    assert apart({"abcd", "bcde"}).of("abcdebcdabc") == ("abcd", "e", "b", "c", "d", "a", "b", "c")
+
+
+@pytest.mark.parametrize("letters", ["ab", "abc", "abcdef"])
+def test_any_word_of_any_pieces_is_taken_apart_as_in_the_plainest_way(letters: str) -> None:
+    for _ in range(150):
+        known = {"".join(CHANCE.choices(letters, k=CHANCE.randint(1, 6))) for _ in range(CHANCE.randint(1, 12))}
+        taker = apart(known)
+        for _ in range(20):
+            word = "".join(CHANCE.choices(letters, k=CHANCE.randint(0, 40)))
+            assert taker.of(word) == longest_first(word, known), (word, known)
+
+
+def test_with_the_pieces_of_the_file_too() -> None:
+    known = load("v5").costs
+    pieces = sorted(known)
+    taker = apart(known)
+    for _ in range(3000):
+        parts = (CHANCE.choice(pieces) for _ in range(CHANCE.randint(1, 6)))
+        word = "".join(part[: CHANCE.randint(1, len(part))] for part in parts)
+        assert taker.of(word) == longest_first(word, known), word
+
+
+def test_the_beginnings_in_the_file_are_those_of_its_pieces() -> None:
+    trained = load("v5")
+    assert len(trained.beginnings) == len(set(trained.beginnings))
+    assert set(trained.beginnings) == beginnings(trained.costs)
+
+
+class Counted(set[str]):
+    """Counts how often it was asked."""
+
+    asked = 0
+
+    def __contains__(self, text: object) -> bool:
+        self.asked += 1
+        return super().__contains__(text)
+
+
+@pytest.mark.parametrize("known", [{"a" * 16}, {"a" * size for size in range(1, 17)}, {"a", "a" * 15 + "c"}])
+def test_each_character_of_a_word_costs_the_same_however_little_is_settled(known: set[str]) -> None:
+    taker = apart(known)
+    taker._begun = counted = Counted(taker._begun)
+    word = ("a" * 15 + "b") * 500
+    assert taker.of(word) == longest_first(word, known)
+    first, counted.asked = counted.asked, 0
+    taker.of(word)
+    assert counted.asked <= first <= 3 * len(word)
+
+
+BY_BYTES = {"1": 0.5, "2": 1.5, "3": 2.5, "4": 3.5}
+
+
+@pytest.mark.parametrize("unknown", [load("v5").unknown, BY_BYTES, {**BY_BYTES, "Han": 9.0, "Latin": 8.0}])
+def test_a_character_in_no_piece_costs_what_its_script_does_and_else_by_its_bytes(unknown: dict[str, float]) -> None:
+    estimator = Estimator(Trained("v5", {}, [], unknown, 0.0, {}))
+    borders = [number for number in range(1, sys.maxunicode) if script_of(chr(number)) != script_of(chr(number - 1))]
+    near = [border + off for border in [*borders, 0x80, 0x800, 0x10000] for off in (-1, 0, 1)]
+    for character in map(chr, [0, sys.maxunicode, *near, *CHANCE.sample(range(sys.maxunicode + 1), 2000)]):
+        size = len(character.encode("utf-8", "surrogatepass"))
+        assert estimator.tokens(character) == unknown.get(script_of(character), unknown[str(size)]), character
 
 
 def test_words_are_the_whole_text() -> None:
