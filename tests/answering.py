@@ -1,13 +1,19 @@
-"""A server on a real socket that answers as it is told."""
+"""A server on a real socket that answers as it is told, and a port without one.
+
+The fixtures are of those rooms whose conftest imports them.
+"""
 
 from __future__ import annotations
 
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Server:
@@ -59,3 +65,18 @@ def say(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHa
         handler.wfile.write(body)
 
     return reply
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

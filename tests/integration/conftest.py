@@ -9,6 +9,7 @@ from functools import cache
 
 import pytest
 
+from tests.answering import server  # noqa: F401 - a fixture
 from tests.integration.box import Box, new_box
 
 

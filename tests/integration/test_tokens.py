@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -13,13 +12,6 @@ from tests.answering import Server, say
 from tests.integration.box import COMMAND_S, PROGRAM, Box
 
 JSON = {"Content_Type": "application/json"}
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
 
 
 def keyed(server: Server) -> dict[str, str]:

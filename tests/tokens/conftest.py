@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from tests.answering import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.answering import closed_port, server  # noqa: F401 - fixtures
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))["texts"]
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(

@@ -2,27 +2,4 @@
 
 from __future__ import annotations
 
-import socket
-from typing import TYPE_CHECKING
-
-import pytest
-
-from tests.answering import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+from tests.answering import closed_port, server  # noqa: F401 - fixtures
