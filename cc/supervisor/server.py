@@ -241,9 +241,10 @@ class Server:
                 self._read_lines(one)
 
     def _drop(self, one: Connection) -> None:
-        if self._connections.pop(one, one) is None:
+        if one in self._connections:
             self._selector.unregister(one.peer)
             one.close()
+            del self._connections[one]  # last: what is listed and what is open are the same
 
     def _read_lines(self, one: Connection) -> None:
         limit = protocol.MAX_LINE if one.proven else protocol.MAX_PROOF_LINE
