@@ -1,11 +1,7 @@
-"""A server on a real socket that answers as it is told, and a port without one.
-
-The fixtures are of those rooms whose conftest imports them.
-"""
+"""A server on a real socket that answers as it is told: a fixture of those rooms whose conftest imports it."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
@@ -72,11 +68,3 @@ def server() -> Iterator[Server]:
     running = Server()
     yield running
     running.close()
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from cc.drill.ground import claim_ports, give_back_ports
+
 pytest_plugins = ["tests.interrupts"]
 
 HANG = 30.0  # seconds: whoever takes so long hangs; nothing here needs more than a few
@@ -30,6 +32,14 @@ def dead_children_are_buried() -> Iterator[None]:
             return
         if pid == 0:
             return
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """A port of this machine on which nobody listens, and that nobody else is given meanwhile."""
+    claimed = claim_ports(1)
+    yield claimed[0]
+    give_back_ports(claimed)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from cc.drill.ground import claim_ports, give_back_ports
 from tests.dashboard.sessions import Store
 
 if TYPE_CHECKING:
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 SERVERS = ["gunicorn", "flask"]
 WITHIN = 30.0  # seconds: whoever takes so long hangs
-
-
-def free_port() -> int:
-    """A free port below those that the system gives to outgoing connections, which could take it before we do."""
-    while True:
-        port = random.randrange(18_000, 32_000)  # noqa: S311 - not a secret
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def wait_until(condition: Callable[[], bool], log: Path | None = None) -> None:
@@ -61,7 +49,8 @@ def command(server: str, port: int) -> list[str]:
 @contextmanager
 def serving(server: str, environ: dict[str, str], log: Path) -> Iterator[tuple[int, int]]:
     """A server in a group of its own, as (port, pid); afterwards the whole group is gone."""
-    port = free_port()
+    claimed = claim_ports(1)
+    port = claimed[0]
     marked = {
         **environ,
         "PATH": os.environ["PATH"],
@@ -84,6 +73,7 @@ def serving(server: str, environ: dict[str, str], log: Path) -> Iterator[tuple[i
             child.wait(WITHIN)
             _, alive = psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], WITHIN)
             assert not alive
+            give_back_ports(claimed)
 
 
 def answers(port: int) -> bool:
@@ -218,17 +208,16 @@ def test_a_port_that_is_taken_ends_flasks_server_with_one_line(environ: dict[str
     ],
 )
 def test_what_cannot_be_served_is_said_without_a_traceback(
-    environ: dict[str, str], words: list[str], more: dict[str, str], code: int, said: str
+    environ: dict[str, str], port: int, words: list[str], more: dict[str, str], code: int, said: str
 ) -> None:
-    ended = run({**environ, **more}, *(word.format(free=free_port()) for word in words))
+    ended = run({**environ, **more}, *(word.format(free=port) for word in words))
     assert ended.returncode == code
     assert said in ended.stderr
     assert "Traceback" not in ended.stderr
     assert ended.stdout == ""
 
 
-def test_ctrl_c_ends_flasks_server_as_interrupted(environ: dict[str, str], tmp_path: Path) -> None:
-    port = free_port()
+def test_ctrl_c_ends_flasks_server_as_interrupted(environ: dict[str, str], port: int) -> None:
     child = subprocess.Popen(
         command("flask", port), cwd=environ["HOME"], env={**environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,

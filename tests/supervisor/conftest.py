@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +46,3 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is silent is dropped after a tenth of a second."""
     monkeypatch.setattr(connection_side, "REQUEST_S", 0.1)
     monkeypatch.setattr(connection_side, "LINGER_S", 0.1)
-
-
-@pytest.fixture
-def port() -> int:
-    """One that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -202,10 +201,7 @@ def test_a_supervisor_that_is_flooded_stays_small_and_answers_all_the_same(run: 
     assert sizes[-1] - sizes[1] < 8
 
 
-def test_a_supervisor_over_tcp_answers_who_knows_the_token(run: Path) -> None:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = int(one.getsockname()[1])
+def test_a_supervisor_over_tcp_answers_who_knows_the_token(run: Path, port: int) -> None:
     with other(str(run), str(port)) as supervisor:
         assert supervisor.said == "ready"
         (run / SOCKET).unlink()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.answering import closed_port, server  # noqa: F401 - fixtures
+from tests.answering import server  # noqa: F401 - a fixture
 
 RECORDED = json.loads((Path(__file__).parent / "recorded.json").read_text(encoding="utf-8"))["texts"]
 

@@ -157,9 +157,9 @@ def test_an_answer_that_drips_ends_with_the_deadline(server: Server) -> None:
         threading.excepthook = before
 
 
-def test_where_nobody_listens_that_is_said(closed_port: int) -> None:
-    with pytest.raises(Failure, match=f"127.0.0.1:{closed_port} is out of reach: .*refused") as raised:
-        counter(f"http://127.0.0.1:{closed_port}").count(["x"], MODEL)
+def test_where_nobody_listens_that_is_said(port: int) -> None:
+    with pytest.raises(Failure, match=f"127.0.0.1:{port} is out of reach: .*refused") as raised:
+        counter(f"http://127.0.0.1:{port}").count(["x"], MODEL)
     assert raised.value.code == "connection_refused"
 
 

@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.answering import closed_port, server  # noqa: F401 - fixtures
+from tests.answering import server  # noqa: F401 - a fixture

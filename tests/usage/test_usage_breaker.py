@@ -30,8 +30,8 @@ GOOD = answer([event("r1"), event("r2")])
 
 
 @pytest.fixture
-def environ(tmp_path: Path, closed_port: int) -> dict[str, str]:
-    made = {"HOME": str(tmp_path), "CC_HOME": str(tmp_path / "state"), "CC_CLICKHOUSE_PORT": str(closed_port)}
+def environ(tmp_path: Path, port: int) -> dict[str, str]:
+    made = {"HOME": str(tmp_path), "CC_HOME": str(tmp_path / "state"), "CC_CLICKHOUSE_PORT": str(port)}
     StateDir(made["CC_HOME"], "context-cleaner").ensure()
     return made
 
@@ -99,12 +99,12 @@ def test_a_store_that_answers_badly_is_in_reach(environ: dict[str, str], server:
 
 
 def test_stores_of_other_urls_have_a_breaker_of_their_own_whose_name_keeps_their_password(
-    environ: dict[str, str], closed_port: int
+    environ: dict[str, str], port: int
 ) -> None:
     worker = EnvironmentSources(settings(environ), environ)
     for _ in range(6):
         page(worker)
-    environ["CC_CLICKHOUSE_URL"] = f"http://me:s3cret@127.0.0.1:{closed_port}"
+    environ["CC_CLICKHOUSE_URL"] = f"http://me:s3cret@127.0.0.1:{port}"
     other = EnvironmentSources(settings(environ), environ)
     for expected in ["connection_refused"] * 5 + ["breaker_open"]:
         reading = page(other)
@@ -112,10 +112,10 @@ def test_stores_of_other_urls_have_a_breaker_of_their_own_whose_name_keeps_their
         assert "s3cret" not in (reading.reason or "")
 
 
-def test_one_replica_that_answers_is_enough_to_be_in_reach(closed_port: int, server: Server) -> None:
+def test_one_replica_that_answers_is_enough_to_be_in_reach(port: int, server: Server) -> None:
     server.reply = say(500, b"no")
     breakers = Breakers()
-    store = ClickHouse((f"http://127.0.0.1:{closed_port}", server.url), guard=lambda: breakers.guarding("store"))
+    store = ClickHouse((f"http://127.0.0.1:{port}", server.url), guard=lambda: breakers.guarding("store"))
     for _ in range(7):
         with pytest.raises(Failure) as caught:
             store.rows("SELECT 1", "one")

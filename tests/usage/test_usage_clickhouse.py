@@ -69,8 +69,8 @@ def test_the_question_and_the_answer(server: Server) -> None:
     assert b"FORMAT JSONCompact" in body
 
 
-def test_nobody_listens(closed_port: int) -> None:
-    url = f"http://127.0.0.1:{closed_port}"
+def test_nobody_listens(port: int) -> None:
+    url = f"http://127.0.0.1:{port}"
     failure = failure_of(url)
     assert failure.code == "connection_refused"
     assert failure.message == f"ClickHouse: connection refused at {url}"
@@ -144,8 +144,8 @@ def test_a_byte_now_and_then_does_not_put_off_the_deadline(server: Server) -> No
     assert failure_of(server.url, timeout=0.1).code == "deadline"
 
 
-def test_replicas_are_tried_in_turn_and_all_their_failures_are_told(server: Server, closed_port: int) -> None:
-    dead = f"http://127.0.0.1:{closed_port}"
+def test_replicas_are_tried_in_turn_and_all_their_failures_are_told(server: Server, port: int) -> None:
+    dead = f"http://127.0.0.1:{port}"
     server.reply = say(200, GOOD)
     assert len(ClickHouse((dead, server.url), "cc", SECRET).rows(EVENTS, EVENTS_TABLE)) == 2
     server.reply = say(500, b"Code: 241. DB::Exception: Memory limit exceeded")
@@ -173,11 +173,9 @@ def test_secrets_are_never_shown(server: Server) -> None:
     assert len(ClickHouse((server.url,), "cc", "pässwörd €").rows(EVENTS, EVENTS_TABLE)) == 2
 
 
-def test_proxies_of_the_environment_are_not_used(
-    server: Server, monkeypatch: pytest.MonkeyPatch, closed_port: int
-) -> None:
+def test_proxies_of_the_environment_are_not_used(server: Server, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
     server.reply = say(200, GOOD)
     assert len(ClickHouse((server.url,), "cc", SECRET).rows(EVENTS, EVENTS_TABLE)) == 2
 
@@ -267,9 +265,9 @@ def test_a_table_that_is_missing_on_all_replicas_is_told_from_all_other_failures
     assert not isinstance(caught.value, NoTableError)
 
 
-def test_what_is_compared_and_written_is_one_replica(server: Server, closed_port: int) -> None:
+def test_what_is_compared_and_written_is_one_replica(server: Server, port: int) -> None:
     server.reply = say(200, b"1\n")
-    dead = f"http://127.0.0.1:{closed_port}"
+    dead = f"http://127.0.0.1:{port}"
     assert ClickHouse((dead, server.url, dead), "cc", SECRET).first_in_reach().urls == (server.url,)
     with pytest.raises(Failure, match="connection refused"):
         ClickHouse((dead,)).first_in_reach()

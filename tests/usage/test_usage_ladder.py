@@ -39,8 +39,8 @@ def read(sources: Sources, **query: Any) -> Reading:
     return read_usage(UsageQuery(tz=timezone.utc, **query), sources)
 
 
-def down(sources: Sources, closed_port: int, later: float = 0) -> Sources:
-    store = ClickHouse((f"http://127.0.0.1:{closed_port}",), "cc", "secret")
+def down(sources: Sources, port: int, later: float = 0) -> Sources:
+    store = ClickHouse((f"http://127.0.0.1:{port}",), "cc", "secret")
     return replace(sources, clickhouse=store, now=lambda: NOW + later)
 
 
@@ -119,17 +119,17 @@ def test_an_empty_store_is_said_to_be_empty_and_is_no_degradation(sources: Sourc
 
 
 def test_rung_1_the_cached_rows_with_their_age_united_with_the_files(
-    tmp_path: Path, sources: Sources, server: Server, closed_port: int
+    tmp_path: Path, sources: Sources, server: Server, port: int
 ) -> None:
     server.reply = say(200, answer([event("r2", output_tokens=50), event("r9", output_tokens=7)]))
     before = read(sources)
     write(session_file(tmp_path, "younger"), row("m3", "r3", output=100))
-    reading = read(down(sources, closed_port, later=720))
+    reading = read(down(sources, port, later=720))
     assert (reading.source, reading.rung, reading.stale, reading.degraded) == ("cache", 1, True, True)
     assert reading.total.output_tokens == before.total.output_tokens + 100
     assert reading.as_of == "2026-11-24T10:00:00Z"
     assert reading.reason == (
-        f"ClickHouse: connection refused at http://127.0.0.1:{closed_port}; "
+        f"ClickHouse: connection refused at http://127.0.0.1:{port}; "
         "telemetry is what ClickHouse last answered, 12 min ago"
     )
     assert [(one.rung, one.name, one.error) for one in reading.tried] == [(0, "clickhouse", "connection_refused")]
@@ -144,11 +144,11 @@ def test_the_cache_serves_also_when_there_is_no_store_any_more(sources: Sources,
     assert reading.reason.startswith("Docker unavailable; ")
 
 
-def test_rung_2_the_files_with_the_reason_of_each_rung_above(sources: Sources, closed_port: int) -> None:
-    reading = read(down(sources, closed_port))
+def test_rung_2_the_files_with_the_reason_of_each_rung_above(sources: Sources, port: int) -> None:
+    reading = read(down(sources, port))
     assert (reading.source, reading.rung, reading.stale, reading.degraded) == ("files", 2, False, True)
     assert reading.reason == (
-        f"ClickHouse: connection refused at http://127.0.0.1:{closed_port}; no earlier answer of ClickHouse is cached"
+        f"ClickHouse: connection refused at http://127.0.0.1:{port}; no earlier answer of ClickHouse is cached"
     )
     assert [one.as_dict()["error"] for one in reading.tried] == ["connection_refused", "not_satisfied"]
 
@@ -161,7 +161,7 @@ def damaged(content: bytes) -> list[bytes]:
 
 
 def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
-    sources: Sources, server: Server, closed_port: int
+    sources: Sources, server: Server, port: int
 ) -> None:
     server.reply = say(200, answer([event("r9", output_tokens=50)]))
     read(sources)
@@ -170,7 +170,7 @@ def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
     whole = path.read_bytes()
     for content in damaged(whole):
         path.write_bytes(content)
-        reading = read(down(sources, closed_port))
+        reading = read(down(sources, port))
         assert (reading.source, reading.total.output_tokens) == ("files", 8)
         assert (reading.tried[1].error, str(path) in reading.tried[1].reason) == ("bad_answer", True)
     read(sources)
@@ -180,7 +180,7 @@ def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
 
 
 def test_a_cache_that_is_no_file_or_cannot_be_made_costs_nothing_but_itself(
-    tmp_path: Path, sources: Sources, server: Server, closed_port: int
+    tmp_path: Path, sources: Sources, server: Server, port: int
 ) -> None:
     server.reply = say(200, answer([event("r9", output_tokens=7)]))
     blocked = tmp_path / "a file"
@@ -190,21 +190,21 @@ def test_a_cache_that_is_no_file_or_cannot_be_made_costs_nothing_but_itself(
     assert "could not be cached" in reading.notes[0]
     (tmp_path / "odd" / cache.NAME).mkdir(parents=True)
     for directory in (tmp_path / "odd", blocked):
-        reading = read(replace(down(sources, closed_port), cache_dir=directory))
+        reading = read(replace(down(sources, port), cache_dir=directory))
         assert (reading.source, reading.total.output_tokens) == ("files", 8)
 
 
-def test_a_cached_answer_without_requests_is_no_source(sources: Sources, server: Server, closed_port: int) -> None:
+def test_a_cached_answer_without_requests_is_no_source(sources: Sources, server: Server, port: int) -> None:
     server.reply = say(200, answer([]))
     read(sources)
-    reading = read(down(sources, closed_port))
+    reading = read(down(sources, port))
     assert (reading.source, reading.stale) == ("files", False)
     assert "holds no requests" in reading.tried[1].reason
 
 
-def test_rung_3_empty_with_the_reason(tmp_path: Path, closed_port: int) -> None:
+def test_rung_3_empty_with_the_reason(tmp_path: Path, port: int) -> None:
     place = tmp_path / "nothing"
-    sources = Sources((place,), ClickHouse((f"http://127.0.0.1:{closed_port}",)), tmp_path / "cache", lambda: NOW)
+    sources = Sources((place,), ClickHouse((f"http://127.0.0.1:{port}",)), tmp_path / "cache", lambda: NOW)
     reading = read(sources, by="day")
     assert (reading.source, reading.rung, reading.rows, reading.total.messages) == ("empty", 3, (), 0)
     assert reading.total.cost_usd == 0
@@ -233,10 +233,10 @@ def test_a_forced_source_stands_alone(sources: Sources, server: Server) -> None:
     assert (from_cache.source, from_cache.total.output_tokens, from_cache.stale) == ("cache", 50, True)
 
 
-def test_a_forced_source_that_cannot_be_read_is_a_failure(sources: Sources, closed_port: int) -> None:
+def test_a_forced_source_that_cannot_be_read_is_a_failure(sources: Sources, port: int) -> None:
     for source, code in (("clickhouse", "connection_refused"), ("cache", "not_satisfied")):
         with pytest.raises(Failure) as caught:
-            read(down(sources, closed_port), source=source)
+            read(down(sources, port), source=source)
         assert caught.value.code == code
     with pytest.raises(Failure, match="ClickHouse is not configured"):
         read(replace(sources, clickhouse=None), source="clickhouse")
