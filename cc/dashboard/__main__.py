@@ -9,12 +9,14 @@ import argparse
 import os
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from cc.errors import CcError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from socketserver import BaseServer
 
 INTERRUPTED_EXIT_CODE = 130
 
@@ -60,8 +62,23 @@ def serve(listener: socket.socket, host: str, port: int) -> int:
     server = make_server(
         host, port, from_environment(), threaded=True, request_handler=QuietHandler, fd=listener.fileno()
     )
-    server.serve_forever()  # swallows Ctrl-C and comes back; nothing else makes it return
-    return INTERRUPTED_EXIT_CODE
+    # Not in this thread, in which signals are heard: what a handler raises while a request is handed over to its
+    # thread, the server takes for that request's error, logs it and serves on.
+    ended = threading.Event()
+    threading.Thread(target=_serve_until, args=(server, ended), name="serve", daemon=True).start()
+    try:
+        ended.wait()
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT_CODE
+    return 1
+
+
+def _serve_until(server: BaseServer, ended: threading.Event) -> None:
+    """Serve; nothing but a bug makes it end, whose traceback the thread shows."""
+    try:
+        server.serve_forever()
+    finally:
+        ended.set()
 
 
 def listen(host: str, port: int) -> socket.socket:

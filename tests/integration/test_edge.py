@@ -217,6 +217,34 @@ def test_a_dashboard_says_where_it_is_once_it_is_there(box: Box) -> None:
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_dashboard_hands_a_request_over_ends_it(box: Box, number: int, code: int) -> None:
+    slow = (
+        "import socketserver, time\n"
+        "start = socketserver.ThreadingMixIn.process_request\n"
+        "def process_request(self, *given):\n"
+        "    start(self, *given)\n"
+        "    time.sleep(60)\n"
+        "socketserver.ThreadingMixIn.process_request = process_request\n"
+        "from cc.program import main; main()\n"
+    )
+    port = box.dashboard_ports[1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, "dashboard", "--port", str(port)], cwd=box.dir, env=box.env,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert f"http://localhost:{port}" in process.stdout.readline()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
+        assert answer.status == 200
+    process.send_signal(number)
+    try:
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (code, "")
+
+
 @pytest.mark.parametrize("words", [("--help",), ("--list",), ("--help", "status")], ids=" ".join)
 @pytest.mark.parametrize("columns", [20, 40, 100])
 def test_help_is_told_on_a_terminal_of_any_width(box: Box, words, columns: int) -> None:
