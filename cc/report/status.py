@@ -54,7 +54,8 @@ def status_text(document: dict[str, Any]) -> str:
     alerts = [one_line(f"alert: {each['service']} was given up: {each['reason']}") for each in document["alerts"]]
     supervisor = document["supervisor"]
     if supervisor["state"] != "running" and rows and all(each["state"] == "stopped" for each in document["services"]):
-        return "\n".join([*lines, *alerts, "the stack is down: `up` starts it"])
+        held = [one_line(f"{each['name']}: {each['obstacle']}") for each in document["services"] if each["obstacle"]]
+        return "\n".join([*lines, *alerts, *held, "the stack is down: `up` starts it"])
     lines += another_docker(document["docker"], "told by the supervisor")
     lines += [
         one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]

@@ -34,9 +34,10 @@ class PortFact:
     free: bool
     owners: tuple[Owner, ...] = ()
 
-    def held_by(self) -> str:
-        """Who holds it, in words."""
-        return ", ".join(owner.shown() for owner in self.owners) or "a process that cannot be seen from here"
+    def held_by(self, *, commands: bool = False) -> str:
+        """Who holds it, in words; with their command lines if wanted."""
+        shown = dict.fromkeys(owner.shown(command=commands) for owner in self.owners)
+        return ", ".join(shown) or "a process that cannot be seen from here"
 
 
 def read_port(host: str, port: int, container_of: ContainerOf | None = None) -> PortFact:

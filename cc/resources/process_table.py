@@ -58,13 +58,14 @@ class Owner:
     address: str
     container: str | None = None
 
-    def shown(self) -> str:
-        """In words: `postgres (pid 123)`."""
+    def shown(self, *, command: bool = False) -> str:
+        """In words: `postgres (pid 123)`, or `postgres (pid 123: postgres -D /data)`."""
         if self.container is not None:
             return f"container {self.container}"
         if self.pid is None:
             return f"a process of user {self.user}" if self.user else "a process that cannot be seen from here"
-        return f"{self.program} (pid {self.pid})"
+        more = f": {self.command}" if command and self.command else ""
+        return f"{self.program} (pid {self.pid}{more})"
 
 
 def identify(pid: int) -> Identity | None:

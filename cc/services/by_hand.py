@@ -29,13 +29,6 @@ SCRIPT_S = 150.0
 SAID = 20  # lines of the script's that are kept
 
 
-def published_ports(stack: Stack) -> tuple[int, ...]:
-    """The ports that the stack's containers publish, as its settings say."""
-    containers = [service for service in SERVICES if service.container is not None]
-    told = [getattr(stack.settings, field) for each in containers for field in (each.port, each.ready_port)]
-    return tuple(dict.fromkeys([*told, stack.settings.otlp_grpc_port]))
-
-
 def prove(
     stack: Stack, recap: Recap, context: Context, listeners: Sequence[Listener], *, volumes: bool, since: float
 ) -> Recap:
@@ -48,7 +41,7 @@ def prove(
     failed = [step for step in recap.steps if step.outcome.status is Status.FAILED]
     silent = next((step.outcome for step in failed if step.outcome.error in SILENT), None)
     unseen = None if silent is None else Failure(silent.reason, code=silent.error or "daemon_hung")
-    found, others = remains(stack.host(), published_ports(stack), volumes=volumes, unseen=unseen).of_before(since)
+    found, others = remains(stack.host(), stack.published_ports(), volumes=volumes, unseen=unseen).of_before(since)
     if not found and (others or not failed):
         return recap
     if recap.stopped is not None:
@@ -68,7 +61,7 @@ def prove(
     if last is not None and last.status is not Status.FAILED:
         steps = [step for step in recap.steps if step not in failed]
     else:
-        found, _ = remains(stack.host(), published_ports(stack), volumes=volumes, unseen=unseen).of_before(since)
+        found, _ = remains(stack.host(), stack.published_ports(), volumes=volumes, unseen=unseen).of_before(since)
         last, steps = _given_up(last, tried, found), list(recap.steps)
         recap = replace(recap, by_hand=to_stop(stack, found))
     last = replace(last, duration_s=context.clock.now() - began)
@@ -113,7 +106,7 @@ class ByScript:
 
     def __init__(self, stack: Stack, *, volumes: bool = False) -> None:
         self._host = stack.host()
-        self._ports = published_ports(stack)
+        self._ports = stack.published_ports()
         self._volumes = volumes  # it keeps them: while one is left that is to go, it has not done enough
         self._path = os.path.join(stack.root, SCRIPT)
 

@@ -55,7 +55,8 @@ class Health:
     """One service as `status` shows it (CLI.md, "JSON"). `uptime_s` in seconds; None where nothing can be known.
 
     `rung` is the rung of L10 that answered, `took_ms` the milliseconds until then, `metrics` what the full check told.
-    A healthy service with a reason is less than its first choice all the same.
+    A healthy service with a reason is less than its first choice all the same. `obstacle` is who holds a port that it
+    needs and lacks, "" if nobody does; the reason says it too.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Health:
     rung: int = 0
     took_ms: float = 0.0
     metrics: dict[str, Any] = field(default_factory=dict)
+    obstacle: str = ""
 
     @property
     def degraded(self) -> bool:
@@ -129,19 +131,18 @@ def _came(found: Health | BaseException | None, name: str, within: float) -> Hea
 
 def _container_health(stack: Stack, service: Service, *, brief: bool) -> Health:
     name = stack.container_name(service)
-    port: int = getattr(stack.settings, service.port)
+    port = stack.ports_of(service)[0]
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "container": name, "port": port, "restarts": 0}
     base["url"] = f"http://127.0.0.1:{port}"
     try:
         container = Docker(stack.host()).container(name or "")
     except Failure as failure:
-        return Health(**base, state="unknown", health="unknown", reason=failure.message, rung=3)
+        return _kept_away(stack, service, failure.message, **base, state="unknown", docker=False)
     if container is None:
-        reason = "there is no such container" + _held(stack, port)
-        return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
+        return _kept_away(stack, service, "there is no such container", **base, state="stopped")
     if (whose := stranger(stack, container)) is not None:
-        reason = f"a container called {name} is there and belongs to {whose}" + _held(stack, port)
-        return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
+        reason = f"a container called {name} is there and belongs to {whose}"
+        return _kept_away(stack, service, reason, **base, state="stopped")
     base |= {
         "container_id": container.id,
         "pid": container.pid,
@@ -149,7 +150,7 @@ def _container_health(stack: Stack, service: Service, *, brief: bool) -> Health:
         "state": STATES.get(container.state, "unknown"),
     }
     if not container.running:
-        return Health(**base, health="unhealthy", reason=container.describe() + _held(stack, port), rung=2)
+        return _kept_away(stack, service, container.describe(), **base, health="unhealthy", rung=2)
     rung, reason, told = _answers(stack, service, container, brief=brief)
     if rung == 0 and container.labels.get(HASH_LABEL, "").startswith(BY_RUN):
         reason = "it runs by docker run, without compose; `up` hands it over once compose is there"
@@ -221,10 +222,29 @@ def _rss(container: Container) -> int | None:
     return None if told is None else told.rss_bytes
 
 
-def _held(stack: Stack, number: int) -> str:
-    """Who holds the port of a service that does not run: what the next `up` would stumble over. "" if nobody does."""
-    fact = read_port("127.0.0.1", number, Docker(stack.host()).publisher)
-    return "" if fact.free else f"; port {number} is held by {fact.held_by()}"
+def _kept_away(
+    stack: Stack,
+    service: Service,
+    why: str,
+    *,
+    docker: bool = True,
+    health: str = "unknown",
+    rung: int = 3,
+    **base: Any,
+) -> Health:
+    """A service that does not run, and what the next `up` would stumble over. `docker`: whether it can be asked."""
+    obstacle = "; ".join(filter(None, (_held(stack, port, docker=docker) for port in stack.ports_of(service))))
+    reason = f"{why}; {obstacle}" if obstacle else why
+    return Health(**base, health=health, reason=reason, rung=rung, obstacle=obstacle)
+
+
+def _held(stack: Stack, number: int, *, docker: bool = True) -> str:
+    """Who holds this port, with his command line, "" if nobody does. `docker`: whether it can be asked."""
+    try:
+        fact = read_port("127.0.0.1", number, Docker(stack.host()).publisher if docker else None)
+    except Failure:  # Docker's proxy holds it, and Docker can't say for whom
+        fact = read_port("127.0.0.1", number)
+    return "" if fact.free else f"port {number} is held by {fact.held_by(commands=True)}"
 
 
 def _uptime(container: Container) -> float | None:
@@ -242,8 +262,7 @@ def _process_health(stack: Stack, service: Service, *, brief: bool) -> Health:
     base: dict[str, Any] = {"name": service.name, "kind": service.kind, "restarts": 0}
     found = find_dashboard(stack.host())
     if found is None:
-        reason = "it does not run" + _held(stack, stack.settings.dashboard_ports[0])
-        return Health(**base, state="stopped", health="unknown", reason=reason, rung=3)
+        return _kept_away(stack, service, "it does not run", **base, state="stopped")
     told = describe(found.identity.pid)
     base |= {"pid": found.identity.pid, "port": found.port, "url": found.url}
     if told is not None:
@@ -268,5 +287,7 @@ def _less(stack: Stack, found: Running) -> str:
     """In what a dashboard that answers is less than the first rung of L4 gives, "" if in nothing."""
     first = stack.settings.dashboard_ports[0]
     less = [] if found.server == "gunicorn" else ["it runs on Flask's own server"]
-    less += [] if found.port == first else [f"it runs on port {found.port}, not {first}"]
+    if found.port != first:
+        held = _held(stack, first)
+        less.append(f"it runs on port {found.port}, not {first}" + (f", and {held}" if held else ""))
     return "; ".join(less)

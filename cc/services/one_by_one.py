@@ -134,8 +134,7 @@ def _container(stack: Stack, host: Host, service: Service, *, again: bool) -> La
 
 def _down(stack: Stack, host: Host, services: Collection[str], *, volumes: bool) -> list[Step]:
     made = [Step("dashboard", dashboard.VERB.make(host, {"state": "stopped"}))]
-    ports = [getattr(stack.settings, field) for each in SERVICES for field in (each.port, each.ready_port)]
-    told = {"ports": tuple(dict.fromkeys(str(port) for port in ports if isinstance(port, int)))}
+    told = {"ports": tuple(map(str, stack.published_ports()))}
     for service in reversed(SERVICES):
         if service.container is not None:
             args = told | {"services": (service.name,)}

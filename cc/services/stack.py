@@ -20,7 +20,8 @@ from cc.shell import Faults, Shell, SystemShell
 class Service:
     """One service. `container` is its container's name without the project's prefix, None for a process of ours.
 
-    `port` and `ready_port` name the settings of the published port and of the one whose `ready` path answers 200.
+    `port` and `ready_port` name the settings of the published port and of the one whose `ready` path answers 200,
+    `more` those of the other ports that it needs.
     """
 
     name: str
@@ -29,11 +30,12 @@ class Service:
     port: str
     ready_port: str
     container: str | None = None
+    more: tuple[str, ...] = ()
 
 
 SERVICES: tuple[Service, ...] = (
     Service("clickhouse", "container", "/ping", "clickhouse_port", "clickhouse_port", "clickhouse-otel"),
-    Service("collector", "container", "/", "otlp_http_port", "otel_health_port", "otel-collector"),
+    Service("collector", "container", "/", "otlp_http_port", "otel_health_port", "otel-collector", ("otlp_grpc_port",)),
     Service("dashboard", "process", "/healthz", "dashboard_ports", "dashboard_ports"),
 )
 BY_NAME: Mapping[str, Service] = {service.name: service for service in SERVICES}
@@ -142,6 +144,15 @@ class Stack:
 
     def container_name(self, service: Service) -> str | None:
         return None if service.container is None else self.settings.container_prefix + service.container
+
+    def ports_of(self, service: Service) -> tuple[int, ...]:
+        """Every port that it needs, its own first; of a range the first."""
+        said = [getattr(self.settings, name) for name in (service.port, service.ready_port, *service.more)]
+        return tuple(dict.fromkeys(port[0] if isinstance(port, tuple) else port for port in said))
+
+    def published_ports(self) -> tuple[int, ...]:
+        """Those that the containers publish."""
+        return tuple(port for service in SERVICES if service.container for port in self.ports_of(service))
 
     def containers_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """Of these services, those that run in containers."""

@@ -112,6 +112,14 @@ def test_a_stack_is_down_when_nothing_runs_at_all(states, supervisor: str, down:
     assert ("degraded" in text) != down
 
 
+def test_of_a_stack_that_is_down_is_told_what_stands_in_its_way() -> None:
+    stopped = health(
+        "a", state="stopped", health="unknown", reason="why; port 1 is held by x", obstacle="port 1 is held by x"
+    )
+    lines = status_text(document(stopped, state="stopped")).splitlines()
+    assert lines[-2:] == ["a: port 1 is held by x", "the stack is down: `up` starts it"]
+
+
 def test_what_was_given_up_is_an_alert() -> None:
     given_up = {"service": "dashboard", "at": 0.0, "reason": "three restarts"}
     told = status_document({"state": "running"}, [], [given_up], [], DOCKER)

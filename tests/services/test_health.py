@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 from contextlib import ExitStack
@@ -164,7 +165,19 @@ def test_no_container_is_known_to_be_stopped_and_its_port_to_be_held(yard: Yard)
     )  # fmt: skip
     with held(yard.stack.settings.clickhouse_port):
         found = asked(yard, status=None)
-    assert f"port {found.port} is held by " in found.reason
+    assert found.obstacle.startswith(f"port {found.port} is held by ")
+    assert f"(pid {os.getpid()}: " in found.obstacle
+    assert found.reason == f"there is no such container; {found.obstacle}"
+
+
+@pytest.mark.parametrize("name", ["otlp_grpc_port", "otlp_http_port", "otel_health_port"])
+def test_whichever_port_of_a_service_is_held_is_named_also_while_docker_is_down(yard: Yard, name: str) -> None:
+    number = getattr(yard.stack.settings, name)
+    with held(number):
+        found = read_health(yard.stack, "collector")
+    assert (found.state, found.reason.endswith(f"; {found.obstacle}")) == ("unknown", True)
+    assert found.obstacle.startswith(f"port {number} is held by ")
+    assert read_health(yard.stack, "collector").obstacle == ""
 
 
 @pytest.mark.parametrize(
