@@ -4,7 +4,8 @@
 #   scripts/stop-context-cleaner.sh          CC_PROJECT and CC_HOME say which; the defaults are those of `invoke up`
 #
 # Ours is what carries CC_OWNER=<project>:<id of the home> in its environment, and belongs to this user. Nothing else is
-# touched. Data in volumes stays. Exit codes: 0 nothing of ours is left, 1 something is (it is named), 2 wrong usage.
+# touched. Data in volumes stays. Exit codes: 0 nothing of ours is left, 1 something is or may be (it is named), 2 wrong
+# usage. Where docker is not installed the processes alone are looked at, and that is said.
 set -u
 
 GRACE_S=5
@@ -95,15 +96,17 @@ docker_() {
 
 containers() { docker_ ps -aq --filter "label=com.docker.compose.project=$project" --filter "label=cc.owner=$owner"; }
 
-left=''
+left=''    # what is there still
+unasked='' # why Docker could not be asked
+silent=''  # it is there, and does not answer: that proves nothing
 stop_containers() {
   if ! command -v docker >/dev/null 2>&1; then
-    echo "docker is not installed: no containers looked at"
-    return 0
+    unasked="docker is not installed"
+    return
   fi
   if ! found=$(containers); then
-    left="containers may still run: docker does not answer"
-    return 0
+    unasked="docker does not answer" silent=1
+    return
   fi
   if [ -n "$found" ]; then
     # shellcheck disable=SC2086 # ids, one word each
@@ -114,15 +117,23 @@ stop_containers() {
   for network in $(docker_ network ls -q --filter "label=com.docker.compose.project=$project"); do
     docker_ network rm "$network"
   done
-  found=$(containers)
-  [ -z "$found" ] || left="containers $found"
+  if ! found=$(containers); then
+    unasked="docker does not answer any more" silent=1
+  elif [ -n "$found" ]; then
+    left=" containers $found"
+  fi
 }
 
 stop_processes
 stop_containers
 for pid in $(ours); do left="$left process $pid"; done
-if [ -n "$left" ]; then
-  echo "still there:$left" >&2
-  exit 1
+[ -z "$left" ] || echo "still there:$left" >&2
+if [ -n "$unasked" ]; then
+  echo "Docker could not be asked ($unasked): containers of project $project may still run" >&2
 fi
-echo "nothing of project $project is left"
+[ -z "$left$silent" ] || exit 1
+if [ -n "$unasked" ]; then
+  echo "no process of project $project is left"
+else
+  echo "nothing of project $project is left"
+fi

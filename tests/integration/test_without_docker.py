@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.box import Box, eventually, held, path_without
+from tests.integration.box import ROOT, Box, eventually, held, path_without
 
 MESSAGE = "Docker unavailable, using file-based analytics"
 SESSION = {
@@ -215,3 +216,25 @@ def test_other_settings_replace_the_dashboard_and_a_lost_state_directory_does_no
     bare.env["CLAUDE_CONFIG_DIR"] = str(bare.dir / "other")
     assert bare.ask("up", "--no-docker").step("dashboard")["status"] == "changed"
     assert bare.service("dashboard")["pid"] != before
+
+
+@pytest.mark.parametrize(
+    ("why", "code", "out"),
+    [
+        ("docker is not installed", 0, "no process of project {} is left\n"),
+        ("docker does not answer", 1, ""),
+        ("docker does not answer any more", 1, ""),
+    ],
+)
+def test_the_shell_script_says_when_docker_could_not_be_asked(bare: Box, why: str, code: int, out: str) -> None:
+    if code:
+        first = "exit 0" if why.endswith("more") else "exit 1"
+        (bare.dir / "path" / "docker").write_text(
+            f"#!/bin/sh\nif mkdir {bare.dir}/asked 2>/dev/null; then {first}; fi\nexit 1\n"
+        )
+        (bare.dir / "path" / "docker").chmod(0o755)
+    script = ROOT / "scripts" / "stop-context-cleaner.sh"
+    done = subprocess.run(["sh", script], env=bare.env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (code, out.format(bare.project))
+    said = f"Docker could not be asked ({why}): containers of project {bare.project} may still run\n"
+    assert done.stderr == said
