@@ -103,6 +103,14 @@ def messages_of(groups: Mapping[Group, list[int]]) -> int:
     return sum(sums[MESSAGES] for sums in groups.values())
 
 
+def messages_by_session(groups: Mapping[Group, list[int]]) -> dict[str, int]:
+    """How many requests there are of each session."""
+    found: dict[str, int] = {}
+    for group, sums in groups.items():
+        found[group.session] = found.get(group.session, 0) + sums[MESSAGES]
+    return found
+
+
 def span_of(groups: Mapping[Group, list[int]]) -> tuple[int, int] | None:
     """The first and the last millisecond of those whose time is known; None if it is of none."""
     timed = [sums for key, sums in groups.items() if key.quarter is not None]

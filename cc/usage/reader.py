@@ -2,7 +2,7 @@
 
     rung  source       taken when
     0     clickhouse   it answers: its rows united with the session files
-    1     cache        it does not: the rows of its last answer, with their age, united with the session files
+    1     cache        it does not: its last answer (cache.py), with its age, united with the session files
     2     files        nothing is cached, or it is damaged
     3     empty        and there is no usage in any session file
 
@@ -27,11 +27,12 @@ from msgspec.structs import replace
 from cc.clock import wall_time
 from cc.errors import Failure
 from cc.usage import cache, prices, store, tally, telemetry
+from cc.usage.added import Added, Asked, difference, put
 from cc.usage.blocks import Blocks
 from cc.usage.clickhouse import ClickHouse, NoTableError
 from cc.usage.client_totals import compare
 from cc.usage.explain import explain
-from cc.usage.groups import MESSAGES, Groups, fold, merge, messages_of, span_of
+from cc.usage.groups import Groups, fold, merge, messages_by_session, messages_of, span_of
 from cc.usage.ledger import Ledger
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
@@ -68,11 +69,18 @@ class Sources:
 
 @dataclass
 class _Look:
-    """What one look at the sources has brought so far."""
+    """What one look at the sources has brought so far.
+
+    `rows` are what ClickHouse answered of telemetry, and `asked` is the span of which it told what no file knows;
+    `added` is what the cache tells of that.
+    """
 
     now: float
     as_of: float
+    rows: list[list[str]] | None = None
+    asked: store.Span | None = None
     events: list[Request] = field(default_factory=list)
+    added: Added = field(default_factory=Added)
     events_from: Origin = "empty"
     tried: list[Attempt] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -95,7 +103,9 @@ def read_usages(
 
     rates = prices.load(sources.prices)
     source: SourceName = queries[0].source
-    look = _look(source, sources)
+    look = _Look(now := sources.now(), now)
+    if source in ("clickhouse", "auto"):
+        _ask_clickhouse(look, sources, forced=source == "clickhouse")
     files = (
         transcripts.read(sources.roots, sources.index_dir, progress)
         if source in ("auto", "files")
@@ -104,20 +114,28 @@ def read_usages(
     look.notes += files.notes
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
-    known = _Known(files, _stored(look, queries, sources, files), look.events)
+    stored, added = _stored(look, queries, sources, files), _kept(look, queries, sources, files)
+    known = _Known(files, stored, look.events, added.groups)
+    _keep(look, sources, files, known)
     base = _provenance(source, sources, look, files, _coverage(files, known, rates))
     blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
     return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)
 
 
 class _Known:
-    """All requests: as groups, which most questions need alone, and one by one if telemetry is to be matched."""
+    """All requests: as groups, which most questions need alone, and one by one if telemetry is to be matched.
 
-    def __init__(self, files: Transcripts, stored: store.Found, events: Sequence[Request]) -> None:
-        self._files, self._stored = files, stored
+    `added` is what is known as a difference of groups only, of an earlier answer of the store.
+    """
+
+    def __init__(self, files: Transcripts, stored: store.Found, events: Sequence[Request], added: Groups) -> None:
+        self._files, self._stored, self._events = files, stored, events
+        self.added = added
         self.united = unite(self._rows, events) if events else None
         self.groups = fold(self.requests) if events or stored.requests else dict(files.groups)
         merge(self.groups, stored.groups.items())
+        if self.added:
+            self.groups = put(self.groups, self.added.items())
 
     @property
     def requests(self) -> Sequence[Request]:
@@ -126,7 +144,17 @@ class _Known:
     @property
     def of_files_alone(self) -> Groups:
         """All that telemetry does not know, but for what is united one by one."""
-        return self.groups if self.united is None else self._stored.groups
+        return self.groups if self.united is None else {**self._stored.groups, **self.added}
+
+    @property
+    def added_by_the_store(self) -> Groups:
+        """By what its own table makes these groups other than files and telemetry alone would."""
+        if not self._stored.requests:
+            return {}
+        return difference(
+            self.groups,
+            fold(unite(self._files.requests, self._events).requests) if self._events else self._files.groups,
+        )
 
     @property
     def _rows(self) -> list[Request]:
@@ -137,16 +165,6 @@ class _Known:
         for request in (*self._files.requests, *self._stored.requests):
             ledger.add(request)
         return ledger.settle()
-
-
-def _look(source: SourceName, sources: Sources) -> _Look:
-    now = sources.now()
-    look = _Look(now, now)
-    if source in ("clickhouse", "auto"):
-        _ask_clickhouse(look, sources, forced=source == "clickhouse")
-    if source == "cache" or (source == "auto" and look.tried):
-        _read_cache(look, sources, forced=source == "cache")
-    return look
 
 
 def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
@@ -160,12 +178,8 @@ def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
         why = failure.evidence if failure.code == "breaker_open" else ()  # what it was that opened it
         look.tried.append(Attempt(0, "clickhouse", failure.code, "; ".join((failure.message, *why))))
         return
+    look.rows = rows
     _take(look, rows, "clickhouse")
-    if sources.cache_dir is not None:
-        try:
-            cache.keep(sources.cache_dir, cache.Kept(look.now, rows))
-        except Failure as failure:  # costs the next fallback, not this answer
-            look.notes.append(f"ClickHouse's answer could not be cached: {failure.message}")
 
 
 def _events(clickhouse: ClickHouse) -> list[list[str]]:
@@ -185,10 +199,8 @@ def _stored(look: _Look, queries: Sequence[UsageQuery], sources: Sources, files:
         return store.Found()
     try:
         if source == "auto":
-            known: dict[str, int] = {}
-            for group, numbers in files.groups.items():
-                known[group.session] = known.get(group.session, 0) + numbers[MESSAGES]
-            found = store.beside(sources.clickhouse, queries, known)
+            found = store.beside(sources.clickhouse, queries, files.groups)
+            look.asked = store.span_of(queries)
         else:
             found = store.alone(sources.clickhouse, queries, telemetry=bool(look.events))
             span = store.span_of(queries)
@@ -210,19 +222,45 @@ def _stored(look: _Look, queries: Sequence[UsageQuery], sources: Sources, files:
     return found
 
 
-def _read_cache(look: _Look, sources: Sources, *, forced: bool) -> None:
+def _kept(look: _Look, queries: Sequence[UsageQuery], sources: Sources, files: Transcripts) -> Added:
+    """What the cache tells of the store's own table, and with it into `look` what it tells of telemetry."""
+    forced = queries[0].source == "cache"
+    if not forced and not look.tried:
+        return look.added
     try:
         if sources.cache_dir is None:
             raise Failure("no place for a cache is configured", code="not_satisfied")
-        kept = cache.kept(sources.cache_dir)
+        kept, span = cache.kept(sources.cache_dir), store.span_of(queries)
         _take(look, kept.rows, "cache")
-        if not look.events:
+        look.added = kept.added.of(span.first, span.after, messages_by_session(files.groups))
+        if not look.events and not look.added.groups:
             raise Failure("the cached answer of ClickHouse holds no requests", code="not_satisfied")
-        look.as_of = kept.as_of
+        look.events_from = "cache"
+        look.as_of = min(kept.as_of, *(each.as_of for each in look.added.asked)) if look.added.groups else kept.as_of
+        if not look.added.covers(span.first, span.after):
+            look.notes.append("the cache may lack some of what `ingest` wrote: ClickHouse was not asked for all of it")
     except Failure as failure:
         if forced:
             raise
         look.tried.append(Attempt(1, "cache", failure.code, failure.message))
+    return look.added
+
+
+def _keep(look: _Look, sources: Sources, files: Transcripts, known: _Known) -> None:
+    """What ClickHouse has answered, for when it does not. Of its own table what was not asked now stays as it was."""
+    if look.rows is None or sources.cache_dir is None:
+        return
+    before = Added() if look.asked == store.Span() else cache.added_before(sources.cache_dir)
+    if look.asked is not None:
+        span, groups = look.asked, known.added_by_the_store
+        groups = {group: numbers for group, numbers in groups.items() if span.has(group.quarter)}
+        of_files = messages_by_session(files.groups)
+        sessions = {group.session: of_files.get(group.session, 0) for group in groups}
+        before = before.renewed(Added((Asked(span.first, span.after, look.now),), groups, sessions))
+    try:
+        cache.keep(sources.cache_dir, cache.Kept(look.now, look.rows, before))
+    except Failure as failure:  # costs the next fallback, not this answer
+        look.notes.append(f"ClickHouse's answer could not be cached: {failure.message}")
 
 
 def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
@@ -264,7 +302,8 @@ def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transc
     if origin == "empty" and files.groups:
         origin = "files"
     if origin == "cache":
-        reasons.append(f"telemetry is what ClickHouse last answered, {_age(look.now - look.as_of)} ago")
+        what = "telemetry, and what no session file knows, is" if look.added.groups else "telemetry is"
+        reasons.append(f"{what} what ClickHouse last answered, {_age(look.now - look.as_of)} ago")
     if origin == "empty" and source in ("auto", "files"):
         reasons.append(_why_no_files(sources.roots, files))
     return Reading(
@@ -289,12 +328,15 @@ def _answer(
     names: Mapping[str, str],
     blocks: Blocks,
 ) -> Reading:
+    notes = base.notes
     if tally.needs_requests(query):
         timeless = replace(query, since=None, until=None)
-        found = tally.chosen(fold(tally.within(known.requests, query)), timeless, names)
+        whole, cut = tally.whole_within(known.added, query)
+        found = tally.chosen(put(fold(tally.within(known.requests, query)), whole.items()), timeless, names)
+        if cut:
+            notes = (*notes, f"{cut} requests of the cache are left out: it tells no time but the quarter of an hour")
     else:
         found = tally.chosen(known.groups, query, names)
-    notes = base.notes
     if known.groups and not found:
         notes = (*notes, f"none of the {messages_of(known.groups)} requests known is of that time, model and project")
     if query.by == "project" and any(key.project == UNKNOWN for key in found):

@@ -9,12 +9,12 @@ A question is of a span of quarters of an hour, with which the table's key begin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cc.errors import Failure
 from cc.usage.clickhouse import ClickHouse, without_password
-from cc.usage.groups import QUARTER_HOUR, Group, Groups
+from cc.usage.groups import QUARTER_HOUR, Group, Groups, messages_by_session
 from cc.usage.model import UsageQuery
 from cc.usage.query import begin_of, end_of
 from cc.usage.request import Request
@@ -81,8 +81,10 @@ class Span:
     after: int = 2**31 - 1
 
     def holds(self, request: Request) -> bool:
-        quarter = NO_QUARTER if request.at_ms is None else request.at_ms // QUARTER_HOUR
-        return self.first <= quarter < self.after
+        return self.has(None if request.at_ms is None else request.at_ms // QUARTER_HOUR)
+
+    def has(self, quarter: int | None) -> bool:
+        return self.first <= (NO_QUARTER if quarter is None else quarter) < self.after
 
 
 def span_of(queries: Iterable[UsageQuery]) -> Span:
@@ -118,8 +120,8 @@ def alone(store: ClickHouse, queries: Sequence[UsageQuery], *, telemetry: bool) 
     return Found(requests, groups, any=bool(requests or groups))
 
 
-def beside(store: ClickHouse, queries: Sequence[UsageQuery], known: Mapping[str, int]) -> Found:
-    """The requests of sessions of which the store holds more than is known (session: how many requests).
+def beside(store: ClickHouse, queries: Sequence[UsageQuery], known: Groups) -> Found:
+    """The requests of sessions of which the store holds more than is known of these queries' span.
 
     Of a session that is known in part they are told from the known ones by their ids; those that have none are left.
     Raises Failure as `alone` does, and `not_satisfied` if they are too many for a person to wait for.
@@ -129,7 +131,9 @@ def beside(store: ClickHouse, queries: Sequence[UsageQuery], known: Mapping[str,
     span = span_of(queries)
     bounds = {"first": span.first, "after": span.after}
     there = {session: int(number) for session, number in store.rows(SESSIONS, REQUESTS, **bounds)}
-    others = sorted(session for session, number in there.items() if number > known.get(session, 0))
+    sessions = messages_by_session(known)
+    in_span = messages_by_session({group: numbers for group, numbers in known.items() if span.has(group.quarter)})
+    others = sorted(session for session, number in there.items() if number > in_span.get(session, 0))
     requests = sum(there[session] for session in others)
     if len(others) > MOST_SESSIONS or requests > MOST_BESIDE:
         told = f"{requests:,} requests of {len(others):,} sessions are not all in session files, too many to be united"
@@ -139,7 +143,7 @@ def beside(store: ClickHouse, queries: Sequence[UsageQuery], known: Mapping[str,
         found.requests += [
             request
             for request in _requests(store, _ask(store, ROWS + THEIRS, sessions=names, **bounds))
-            if request.session not in known or request.message_id or request.request_id
+            if request.session not in sessions or request.message_id or request.request_id
         ]
     return found
 

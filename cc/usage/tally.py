@@ -13,7 +13,7 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 
 from cc.usage.blocks import Blocks
-from cc.usage.groups import COST, MESSAGES, QUARTER_HOUR, TOKENS, Group, Groups
+from cc.usage.groups import COST, FIRST, LAST, MESSAGES, QUARTER_HOUR, TOKENS, Group, Groups, messages_of
 from cc.usage.model import OF_TIME, Block, By, Row, Totals, UsageQuery
 from cc.usage.prices import ALWAYS, Prices, canonical
 from cc.usage.query import begin_of, end_of
@@ -37,6 +37,17 @@ def within(requests: Iterable[Request], query: UsageQuery) -> list[Request]:
         and (first is None or request.at_ms >= first)
         and (after is None or request.at_ms < after)
     ]
+
+
+def whole_within(groups: Groups, query: UsageQuery) -> tuple[Groups, int]:
+    """The groups all of which is in the query's span of time, and how many requests are in those that are in it in
+    part."""
+    first, after = _span(query)
+    least, most = ALWAYS if first is None else first, -ALWAYS if after is None else after
+    timed = [(group, sums) for group, sums in groups.items() if group.quarter is not None]
+    meeting = {group: sums for group, sums in timed if sums[FIRST] < most and sums[LAST] >= least}
+    whole = {group: sums for group, sums in meeting.items() if sums[FIRST] >= least and sums[LAST] < most}
+    return whole, messages_of(meeting) - messages_of(whole)
 
 
 def _span(query: UsageQuery) -> tuple[int | None, int | None]:

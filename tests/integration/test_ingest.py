@@ -135,6 +135,63 @@ def test_what_is_missing_of_a_session_that_the_files_know_in_part_is_added(user:
     assert user.usage("auto", "session") == whole
 
 
+GROUPINGS = ("day", "week", "month", "model", "project", "session", "block")
+
+
+def test_without_the_store_the_cache_tells_what_the_store_told_beside_the_files(user: User, store: Store) -> None:
+    rows_of(user, "s1", row("m1", "r1", session="s1"), row("m2", "r2", session="s1", output=7, at=None))
+    rows_of(user, "s2", row("m3", "r3", session="s2", output=3, at="2026-11-20T12:00:00.000Z"),
+            row("m4", "r4", session="s2", at="2026-11-24T12:07:00.000Z"))  # fmt: skip
+    rows_of(user, "s3", row("m5", "r5", session="s3", output=50), row("m6", "r6", session="s3"))
+    user.ingest()
+    shutil.rmtree(user.claude)
+    shutil.rmtree(user.env["CC_HOME"])  # of s1 and s2, and of half of s3, the store alone knows
+    rows_of(user, "s3", row("m5", "r5", session="s3", output=1))
+    rows_of(user, "s4", row("m7", "r7", session="s4"))
+    event = {"request_id": "r3", "session.id": "s2", "model": "claude-sonnet-4-5-20250929", "input_tokens": "10",
+             "output_tokens": "30", "event.name": "api_request"}  # fmt: skip
+    store.client.change(LOGS["of today"], "")
+    record = {"Timestamp": "2026-11-20 12:00:09.000000000", "LogAttributes": event}
+    store.client.change("INSERT INTO otel_logs FORMAT JSONEachRow", "", json.dumps(record).encode())
+    away = {"CC_CLICKHOUSE_URL": "http://127.0.0.1:1"}
+    with_store = {by: user.usage("auto", by) for by in GROUPINGS}
+    assert with_store["day"]["total"]["messages"] == 7
+    assert with_store["day"]["total"]["output_tokens"] == 5 + 7 + 30 + 5 + 50 + 5 + 5
+    for by in GROUPINGS:
+        done = user.run("usage", "--json", "--by", by, env=away).json
+        assert {"total": done["total"], "rows": done["rows"]} == with_store[by]
+        assert (done["source"], done["rung"], done["degraded"], done["stale"]) == ("cache", 1, True, True)
+        assert "telemetry, and what no session file knows, is what ClickHouse last answered, " in done["reason"]
+        assert done["notes"] == []
+    for span in (("--since", "2026-11-22"), ("--until", "2026-11-23"), ("--since", "2026-11-24T12:06:00Z")):
+        done = user.run("usage", "--json", *span, env=away).json
+        assert done["total"] == user.usage("auto", "day", *span)["total"], span
+    assert user.run("usage", "--strict", env=away).code == 3
+    cut = user.run("usage", "--json", "--since", "2026-11-24T12:06:00Z", env=away).json
+    assert cut["total"]["messages"] == 1
+
+
+def test_a_session_that_has_come_to_this_machine_meanwhile_is_not_counted_beside_the_cache(user: User) -> None:
+    file = rows_of(user, "s1", row("m1", "r1", session="s1"), row("m2", "r2", session="s1"))
+    user.ingest()
+    there = file.read_bytes()
+    file.unlink()
+    shutil.rmtree(user.env["CC_HOME"])
+    assert user.usage("auto")["total"]["messages"] == 2
+    file.write_bytes(there)
+    done = user.run("usage", "--json", env={"CC_CLICKHOUSE_URL": "http://127.0.0.1:1"}).json
+    assert done["total"]["messages"] == 2
+
+
+def test_a_question_of_a_span_counts_what_the_store_alone_has_of_it(user: User) -> None:
+    old = rows_of(user, "old", row("m1", "r1", session="s1", at="2026-11-20T12:00:00.000Z"))
+    user.ingest()
+    old.unlink()
+    shutil.rmtree(user.env["CC_HOME"])
+    rows_of(user, "new", row("m2", "r2", session="s1"), row("m3", "r3", session="s1"))
+    assert user.usage("auto", "day", "--until", "2026-11-21")["total"]["messages"] == 1
+
+
 @pytest.mark.parametrize("schema", LOGS)
 def test_telemetry_of_every_exporters_schema_is_united_with_what_was_ingested(
     user: User, store: Store, schema: str

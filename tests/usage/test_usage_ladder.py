@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,10 @@ def damaged(content: bytes) -> list[bytes]:
     head, _, body = content.partition(b"\n")
     flipped = body.replace(b"50", b"51", 1)
     assert flipped != body
-    return [b"", b"\x00" * 100, content[:-1], content + b" ", head + b"\n" + flipped, b"cc-telemetry 9" + content[14:]]
+    other = head + b"\n" + body.replace(b'"groups":[]', b'"groups":{}', 1)
+    assert other != content
+    return [b"", b"\x00" * 100, content[:-1], content + b" ", head + b"\n" + flipped, other,
+            b"cc-telemetry 9" + content[14:]]  # fmt: skip
 
 
 def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
@@ -177,6 +181,25 @@ def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
     assert path.read_bytes() == whole
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in sources.cache_dir.iterdir()] == [cache.NAME]
+
+
+def test_the_cache_of_the_version_before_is_read_and_what_it_cannot_hold_is_said(
+    sources: Sources, closed_port: int
+) -> None:
+    assert sources.cache_dir is not None
+    sources.cache_dir.mkdir(parents=True)
+    body = json.dumps({"as_of": NOW - 60, "rows": [event("r9", output_tokens=7)]}).encode()
+    (sources.cache_dir / cache.NAME).write_bytes(b"cc-telemetry 1 %s\n%s" % (sha256(body).hexdigest().encode(), body))
+    reading = read(down(sources, closed_port))
+    assert (reading.source, reading.total.output_tokens, reading.as_of) == ("cache", 15, "2026-11-24T09:59:00Z")
+    assert reading.notes == ("the cache may lack some of what `ingest` wrote: ClickHouse was not asked for all of it",)
+
+
+def test_the_cache_of_another_version_is_said_to_be_one(sources: Sources, closed_port: int) -> None:
+    assert sources.cache_dir is not None
+    sources.cache_dir.mkdir(parents=True)
+    (sources.cache_dir / cache.NAME).write_bytes(b"cc-telemetry 3 of tomorrow\n")
+    assert "was written by another version" in read(down(sources, closed_port)).tried[1].reason
 
 
 def test_a_cache_that_is_no_file_or_cannot_be_made_costs_nothing_but_itself(
