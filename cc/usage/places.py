@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,8 +97,18 @@ def _paths(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -> Itera
             found.extend(_listed(waiting, seen, unreadable, base))
         for path in sorted(found):
             parts = path[within:].split(os.sep)
-            session = parts[parts.index("subagents") - 1] if "subagents" in parts[1:] else parts[-1][: -len(SUFFIX)]
-            yield (shown(parts[0]) if len(parts) > 1 else UNKNOWN), shown(session), path
+            yield (shown(parts[0]) if len(parts) > 1 else UNKNOWN), shown(_session(parts)), path
+
+
+def _session(parts: Sequence[str]) -> str:
+    """Of a path below `projects`: the directory that holds `subagents`, else the file's own name.
+
+    A project or a session may be called `subagents` itself.
+    """
+    for place in range(2, len(parts) - 1):
+        if parts[place] == "subagents":
+            return parts[place - 1]
+    return parts[-1][: -len(SUFFIX)]
 
 
 def _listed(

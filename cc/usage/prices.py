@@ -93,13 +93,16 @@ class Prices(msgspec.Struct, frozen=True):
     ) -> int | None:
         """What so many tokens of each kind cost at that time; None if that cannot be known.
 
-        Without a time it is known where all periods agree. No tokens cost nothing at any price.
+        Without a time it is known where all periods agree and there is none before them, of which no price is known.
+        No tokens cost nothing at any price.
         """
         if not any(counts):
             return 0
         valid = self.periods(model)
         if at_ms is not None:
             valid = tuple(period for period in valid if period.since <= at_ms)[-1:]
+        elif valid and valid[0].since > ALWAYS:
+            return None
         costs = {_cost(period.of(fast=fast, long=long), counts) for period in valid}
         return costs.pop() if len(costs) == 1 else None
 

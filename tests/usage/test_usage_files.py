@@ -154,6 +154,26 @@ def test_sub_agents_belong_to_the_session_of_their_folder_and_readable_names_to_
     assert read.project_names == {"-home-user-my-app": "/home/user/my.app"}
 
 
+@pytest.mark.parametrize(
+    ("path", "session"),
+    [
+        ("p/s1.jsonl", "s1"),
+        ("p/s1/subagents/agent-7.jsonl", "s1"),
+        ("p/s1/subagents/of/agent-7.jsonl", "s1"),
+        ("p/subagents.jsonl", "subagents"),
+        ("p/subagents/subagents/agent-7.jsonl", "subagents"),
+        ("p/subagents/agent-7.jsonl", "agent-7"),  # there is no session in whose folder it would lie
+        ("subagents/s1.jsonl", "s1"),
+        ("subagents/s1/subagents/agent-7.jsonl", "s1"),
+        ("subagents/subagents/subagents/agent-7.jsonl", "subagents"),
+    ],
+)
+def test_a_project_or_a_session_may_be_called_subagents(tmp_path: Path, path: str, session: str) -> None:
+    write(tmp_path / "projects" / path, row("m1", "r1", session=None, cwd=None))
+    (request,) = transcripts.read((tmp_path,)).requests
+    assert (request.session, request.project) == (session, path.split("/", maxsplit=1)[0])
+
+
 def test_a_directory_whose_dashed_form_is_the_folder_names_the_project(tmp_path: Path) -> None:
     write(session_file(tmp_path, "a", "-srv-app"), row("m1", "r1", cwd="/srv/app/deep"))
     write(session_file(tmp_path, "b", "-srv-app"), row("m2", "r2", cwd="/srv/app"))

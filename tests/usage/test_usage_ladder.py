@@ -312,6 +312,16 @@ def test_a_users_prices_are_used_and_a_bad_list_is_an_error(sources: Sources, tm
         read(replace(sources, prices=own))
 
 
+def test_a_request_without_a_time_is_named_where_a_users_prices_all_have_a_date(
+    sources: Sources, tmp_path: Path
+) -> None:
+    write(session_file(tmp_path), row("m1", "r1", model="mine", at=None), row("m2", "r2", model="mine"))
+    own = tmp_path / "own.json"
+    own.write_text('{"models": {"mine": {"from": "2026-11-01", "input": 1, "output": 1}}}')
+    total = read(replace(sources, clickhouse=None, prices=own)).total.as_dict()
+    assert (total["cost_usd"], total["cost_unknown_models"], total["cost_known_usd"]) == (None, ["mine"], 15 / 1e6)
+
+
 def test_times_of_the_reading_are_those_of_the_clock_that_was_given(sources: Sources) -> None:
     moment = datetime(2030, 1, 1, tzinfo=timezone.utc).timestamp()
     assert read(replace(sources, clickhouse=None, now=lambda: moment)).as_of == "2030-01-01T00:00:00Z"

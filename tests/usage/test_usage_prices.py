@@ -119,6 +119,17 @@ def test_the_rates_of_every_way_of_billing_are_one_multiple_of_the_ordinary_ones
                     assert [other[2], other[3], other[4]] == [for_5m * times, for_hour * times, read * times], name
 
 
+def test_a_request_without_a_time_has_no_price_where_none_is_known_of_all_times(tmp_path: Path) -> None:
+    dated = [{"from": "2026-01-01", "input": 1}, {"from": "2026-06-01", "input": 1}]
+    rates = load(own(tmp_path, {"models": {"later": {"from": "2027-01-01", "input": 7}, "same": dated,
+                                           "always": [{"input": 1}, *dated[1:]]}}))  # fmt: skip
+    for model, cost in (("later", None), ("same", None), ("always", 10**12)):
+        assert rates.cost_pico(model, MILLION) == cost
+    assert rates.cost_pico("later", MILLION, at_ms=at("2026-12-31")) is None
+    assert rates.cost_pico("same", MILLION, at_ms=at("2026-02-01")) == 10**12
+    assert rates.cost_pico("later", (0, 0, 0, 0, 0)) == 0
+
+
 def own(tmp_path: Path, document: Any) -> Path:
     path = tmp_path / "prices.json"
     path.write_text(document if isinstance(document, str) else json.dumps(document))
