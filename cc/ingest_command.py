@@ -55,7 +55,7 @@ def _once(session: Session, known: Groups | None) -> tuple[Answer, Groups]:
     """`known` is what the files told when they were last written to the store."""
     told, came, began = sources(session.settings, os.environ), Ingested(), wall_time()
     reading = Progress(sys.stderr, session.clock, "reading session files")
-    writing = Progress(sys.stderr, session.clock, "writing to the store", ("rows", 1))
+    writing = Progress(sys.stderr, session.clock, "writing to the store", ("requests", 1))
     try:
         files = ingest_files(told, came, reading, writing, known)
     except InterruptedRunError as error:

@@ -52,4 +52,4 @@ def so_far(came: Ingested) -> str:
     """How far it was when it was ended."""
     if not came.written + came.removed:
         return "nothing was written yet"
-    return f"{came.written + came.removed:,} of {came.rows:,} rows are in the store, the rest comes the next time"
+    return f"{came.stored:,} of {came.requests:,} requests are in the store, the rest comes the next time"

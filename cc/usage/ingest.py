@@ -1,7 +1,8 @@
 """The session files' requests into the store: what differs there is written, and nothing else is remembered anywhere.
 
-    the files' rows  ─ one number a session ─┐
-    the store's rows ─ one number a session ─┴─> the sessions that differ ─> their rows, and what is to go, in batches
+    some sessions' requests at a time (portions.py) ─ one number a session ─┐
+    the store's rows ──────────────────────────────── one number a session ─┴─> the sessions that differ
+                                                       ─> their rows, and what is to go, in batches
 
 The store itself says what it has, so that it may be killed at any moment: what was written is found the next time, and
 what was not is written then. A batch is one insert, of which all is there or nothing; a session that it holds in part
@@ -19,9 +20,9 @@ import msgspec
 from cc.errors import Failure
 from cc.usage import transcripts
 from cc.usage.clickhouse import ClickHouse, without_password
-from cc.usage.groups import Groups
+from cc.usage.groups import Groups, messages_of
+from cc.usage.packed import AwayError, ChangedError, DamagedError
 from cc.usage.reader import Progress, Sources, no_progress
-from cc.usage.request import Request
 from cc.usage.store import TIMEOUT_S, in_questions
 from cc.usage.store_rows import Key, Stored, deleted, stored
 from cc.usage.store_schema import REQUESTS, migrate
@@ -29,6 +30,7 @@ from cc.usage.transcripts import Transcripts
 
 NO_STORE = "context-cleaner up --service clickhouse starts this stack's own store"
 BATCH_ROWS = 20_000
+"""Of one insert, and of what is compared at a time: as many requests are in memory, and not all."""
 
 PRINTS = """\
 SELECT session, toString(count()), toString(groupBitXor(fingerprint)) FROM cc_requests FINAL GROUP BY session"""
@@ -44,14 +46,14 @@ Print = tuple[int, int]
 
 @dataclass
 class Ingested:
-    """What came of it, and while it runs what has come of it so far. `rows` are those to be written, all told."""
+    """What came of it, and while it runs what has come of it so far. Of the `requests` so many are `stored`."""
 
     store: str = ""
     requests: int = 0
     sessions: int = 0
     differing: int = 0
     migrations: int = 0
-    rows: int = 0
+    stored: int = 0
     written: int = 0
     removed: int = 0
 
@@ -69,8 +71,8 @@ def ingest_files(
 ) -> Transcripts:
     """Make the store hold what the session files tell, and give what they tell.
 
-    `reading` is told of bytes read and to be read, `writing` of rows. `known` is what the files told when they were
-    last written: if they tell nothing else, the store is not asked what it has.
+    `reading` is told of bytes read and to be read, `writing` of requests stored and to be stored. `known` is what the
+    files told when they were last written: if they tell nothing else, the store is not asked what it has.
 
     The store is asked first: who has none need not wait for the files to be read. Raises Failure as `ingest` does.
     """
@@ -79,37 +81,43 @@ def ingest_files(
     try:
         store = sources.clickhouse.first_in_reach()
         files = transcripts.read(sources.roots, sources.index_dir, reading)
-        if files.groups != known:
-            ingest(files.requests, files.project_names, store, came, writing)
+        while files.groups != known:
+            try:
+                ingest(files, store, came, writing)
+                break
+            except (DamagedError, AwayError, ChangedError) as error:  # of the index; what is in the store stays
+                files = files.anew(error)
     except Failure as failure:
         failure.hint = failure.hint or NO_STORE
         raise
     return files
 
 
-def ingest(
-    requests: Iterable[Request],
-    names: Mapping[str, str],
-    store: ClickHouse,
-    came: Ingested,
-    progress: Progress = no_progress,
-) -> None:
-    """Make the store, of one URL, hold these settled requests, each once, and tell `came` on the way.
+def ingest(files: Transcripts, store: ClickHouse, came: Ingested, progress: Progress = no_progress) -> None:
+    """Make the store, of one URL, hold these files' requests, each once, and tell `came` on the way.
 
-    Raises Failure: what the store's client raises, and `bad_config` for a store that a newer version has changed.
+    Raises Failure: what the store's client raises, and `bad_config` for a store that a newer version has changed;
+    DamagedError, AwayError, ChangedError as the files' index does.
     """
     came.store = without_password(store.urls[0])
-    came.migrations = migrate(store)
-    rows = stored(requests, names)
-    prints = _prints(rows)
-    came.requests, came.sessions = len(rows), len(prints)
+    came.migrations += migrate(store)
+    came.requests, came.sessions, came.differing, came.stored = messages_of(files.groups), 0, 0, 0
     there = {session: (int(count), int(number)) for session, count, number in store.rows(PRINTS, REQUESTS, TIMEOUT_S)}
-    differing = {session for session, mine in prints.items() if there.get(session) != mine}
-    came.differing = len(differing)
-    batches = in_batches(*_difference(rows, differing, store, there))
-    came.rows = sum(map(len, batches))
-    if batches:
-        _write(batches, int(store.rows(LAST_VERSION, REQUESTS, TIMEOUT_S)[0][0]) + 1, store, came, progress)
+    writer = _Writer(store)
+    for requests in files.portions(BATCH_ROWS):
+        rows = stored(requests, files.project_names)
+        prints = _prints(rows)
+        differing = {session for session, mine in prints.items() if there.get(session) != mine}
+        came.sessions += len(prints)
+        came.differing += len(differing)
+        comes, gone = _difference(rows, differing, store, there)
+        came.stored += len(rows) - len(comes)
+        for batch in in_batches(comes, gone):
+            removed = writer.write(batch)
+            came.removed += removed
+            came.written += len(batch) - removed
+            came.stored += len(batch) - removed
+            progress(came.stored, came.requests)
 
 
 def _prints(rows: Iterable[Stored]) -> dict[str, Print]:
@@ -163,14 +171,19 @@ def in_batches(rows: Sequence[Stored], gone: Sequence[Key]) -> list[list[Stored 
     return found
 
 
-def _write(
-    batches: Iterable[Sequence[Stored | Key]], version: int, store: ClickHouse, came: Ingested, progress: Progress
-) -> None:
-    encode = msgspec.json.Encoder().encode_lines
-    for batch in batches:
-        lines = [deleted(each, version) if isinstance(each, Key) else each.written(version) for each in batch]
-        store.change(INSERT, REQUESTS, encode(lines))
-        removed = sum(isinstance(each, Key) for each in batch)
-        came.removed += removed
-        came.written += len(batch) - removed
-        progress(came.written + came.removed, came.rows)
+class _Writer:
+    """Every batch is of a higher version than all before it."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store, self._version = store, 0
+        self._encode = msgspec.json.Encoder().encode_lines
+
+    def write(self, batch: Sequence[Stored | Key]) -> int:
+        """Write it, and say how many of it are keys that go. Raises Failure."""
+        if not self._version:
+            self._version = int(self._store.rows(LAST_VERSION, REQUESTS, TIMEOUT_S)[0][0])
+        self._version += 1
+        lines = [deleted(each, self._version) if isinstance(each, Key) else each.written(self._version)
+                 for each in batch]  # fmt: skip
+        self._store.change(INSERT, REQUESTS, self._encode(lines))
+        return sum(isinstance(each, Key) for each in batch)

@@ -38,6 +38,7 @@ from cc.usage.packed import (
     unpack_rows,
 )
 from cc.usage.places import Listed, opened, session_files, shown, why
+from cc.usage.portions import portions
 from cc.usage.request import Request
 from cc.usage.settle import Pool, settle, standing_twice, united
 from cc.usage.workers import MOST_BATCHES, processors, share
@@ -68,6 +69,7 @@ class Transcripts:
     notes: tuple[str, ...] = ()
     _index: Index | None = None
     _rows: Callable[[], Iterable[bytes]] = field(default=lambda: ())
+    _portions: Callable[[int], Iterator[list[Request]]] = field(default=lambda most: iter(()))
     _again: Callable[[], Transcripts] | None = None
     _requests: list[Request] | None = field(default=None)
 
@@ -81,12 +83,20 @@ class Transcripts:
             try:
                 self._requests = _settled(self._rows())
             except (DamagedError, AwayError, ChangedError) as error:
-                if self._again is None:
-                    raise
-                if isinstance(error, DamagedError) and self._index is not None:
-                    self._index.give_up(error)
-                self._requests = self._again().requests
+                self._requests = self.anew(error).requests
         return self._requests
+
+    def portions(self, most: int) -> Iterator[list[Request]]:
+        """The same, about so many at a time (portions.py). Raises DamagedError, AwayError, ChangedError: see `anew`."""
+        return self._portions(most)
+
+    def anew(self, error: Exception) -> Transcripts:
+        """The files, read again because of this error. Raises it if the index has no part in it."""
+        if self._again is None:
+            raise error
+        if isinstance(error, DamagedError) and self._index is not None:
+            self._index.give_up(error)
+        return self._again()
 
 
 def _settled(packed: Iterable[bytes]) -> list[Request]:
@@ -156,6 +166,7 @@ class _Reading:
         self._kept = kept
         self._entries = self._kept.entries
         self._new: dict[bytes, Entry] = {}
+        self._contested = set(kept.contested)
 
     def read(self, progress: Progress) -> Transcripts:
         """All of it."""
@@ -259,10 +270,8 @@ class _Reading:
         if not (self._new or dropped):
             return pool
         ids = self._index.ids() if self._index is not None and self._entries else {}
-        for entry in entries:
-            if entry.ids is None:
-                entry.ids = ids.get(entry.id or 0, array("I"))
-        contested = set(self._kept.contested)
+        _put_ids(entries, ids)
+        contested = self._contested
         changed = list(self._new.values())
         gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
         if not self._only_new(entries, contested, gone):  # else each of them settles it alone
@@ -274,6 +283,7 @@ class _Reading:
                 if entry.path not in self._new and entry.ids is not None and not other.isdisjoint(entry.ids)
             ]
             changed, contested = [*changed, *again], twice
+            self._contested = twice
             pool = settle(entries, again, contested, self._rows)
         if self._index is not None:
             numbers = [entry.id for entry in dropped if entry.id is not None]
@@ -328,7 +338,20 @@ class _Reading:
             notes=tuple(self._index.trouble) if self._index is not None else (),
             _index=self._index,
             _rows=lambda: [data for _, data in sorted(self._rows(entries).items())],
+            _portions=lambda most: self._portions(entries, most),
         )
+
+    def _portions(self, entries: Sequence[Entry], most: int) -> Iterator[list[Request]]:
+        if self._contested and self._index is not None and any(entry.ids is None for entry in entries):
+            _put_ids(entries, self._index.ids())
+        disputing = [entry for entry in entries if not self._contested.isdisjoint(entry.ids or ())]
+        return portions(entries, disputing, self._contested, self._rows, most)
+
+
+def _put_ids(entries: Iterable[Entry], ids: Mapping[int, array[int]]) -> None:
+    for entry in entries:
+        if entry.ids is None:
+            entry.ids = ids.get(entry.id or 0, array("I"))
 
 
 def _goes_on(entry: Entry, listed: Listed) -> bool:

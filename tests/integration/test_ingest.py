@@ -373,7 +373,7 @@ def test_an_interruption_between_two_batches_says_how_far_it_was(user: User, sto
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=COMMAND_S)
     assert process.returncode == 130, err
-    assert f"of {20 * 110:,} rows are in the store" in json.loads(out)["error"]["message"]
+    assert f"of {20 * 110:,} requests are in the store" in json.loads(out)["error"]["message"]
     assert user.ingest()["rows_written"] < 20 * 110
     assert store.number("count()") == 20 * 110
 

@@ -35,9 +35,9 @@ def test_what_was_written_and_removed_is_a_change_and_what_was_not_read_is_told(
 @pytest.mark.parametrize(
     ("came", "told"),
     [
-        (Ingested(rows=9), "nothing was written yet"),
-        (Ingested(rows=5000, written=1999, removed=1),
-         "2,000 of 5,000 rows are in the store, the rest comes the next time"),
+        (Ingested(requests=9, stored=3), "nothing was written yet"),
+        (Ingested(requests=5000, stored=2000, written=1999, removed=1),
+         "2,000 of 5,000 requests are in the store, the rest comes the next time"),
     ],
 )  # fmt: skip
 def test_how_far_it_was(came: Ingested, told: str) -> None:

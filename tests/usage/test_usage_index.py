@@ -15,6 +15,7 @@ import pytest
 
 from cc.usage import transcripts, workers
 from cc.usage.groups import fold, messages_of
+from tests.usage.portions import in_portions
 from tests.usage.rows import row, session_file, text, write
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,8 @@ def both(root: Path, kept: Path) -> transcripts.Transcripts:
         assert getattr(found, name) == getattr(anew, name), name
     assert fold(found.requests) == found.groups
     assert sorted(found.requests, key=str) == sorted(anew.requests, key=str)
+    for most in (1, 7, 10**6):
+        in_portions(found, most)
     return found
 
 
