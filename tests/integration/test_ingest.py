@@ -17,7 +17,7 @@ import pytest
 
 from cc.errors import Failure
 from cc.usage import store as questions
-from tests.integration.box import eventually
+from tests.integration.box import eventually, path_without
 from tests.integration.stores import COMMAND_S, Store, User, engine, in_batches_of
 from tests.usage.rows import CLIENT_EVENTS, CLIENT_ROWS, RECORDED, SESSION, row, session_file, write
 
@@ -169,6 +169,19 @@ def test_without_the_store_the_cache_tells_what_the_store_told_beside_the_files(
     assert user.run("usage", "--strict", env=away).code == 3
     cut = user.run("usage", "--json", "--since", "2026-11-24T12:06:00Z", env=away).json
     assert cut["total"]["messages"] == 1
+
+
+def test_without_docker_the_store_is_read_at_its_address_and_nothing_is_degraded(user: User, tmp_path: Path) -> None:
+    rows_of(user, "s1", row("m1", "r1", session="s1"), row("m2", "r2", session="s1"))
+    user.ingest()
+    shutil.rmtree(user.claude)
+    shutil.rmtree(user.env["CC_HOME"])
+    bare = {"PATH": path_without(tmp_path, "docker", "docker-compose", "dockerd"), "DOCKER_HOST": "unix:///no.sock"}
+    done = user.run("usage", "--strict", "--json", env=bare)
+    told = done.json
+    assert (done.code, told["source"], told["degraded"], told["reason"]) == (0, "clickhouse", False, None)
+    assert told["total"]["messages"] == 2
+    assert "Docker" not in user.run("usage", env=bare).out
 
 
 def test_a_session_that_has_come_to_this_machine_meanwhile_is_not_counted_beside_the_cache(user: User) -> None:
