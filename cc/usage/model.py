@@ -8,12 +8,14 @@ UsageQuery ─> read_usage ─> Reading ─┬─ total, rows   Totals
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime, timezone, tzinfo
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import force_setattr
+
+from cc.usage.request import EPOCH
 
 if TYPE_CHECKING:
     from cc.usage.explain import Explained
@@ -282,6 +284,6 @@ def rfc3339(moment: datetime) -> str:
 def moment(milliseconds: int) -> str | None:
     """The same of milliseconds since 1970; None for a time that no calendar has."""
     try:
-        return rfc3339(datetime.fromtimestamp(milliseconds / 1000, timezone.utc))
-    except (OverflowError, ValueError, OSError):
+        return rfc3339(EPOCH + timedelta(milliseconds=milliseconds))
+    except OverflowError:
         return None

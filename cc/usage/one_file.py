@@ -1,4 +1,4 @@
-"""One session file, from some byte on: its rows, each key once, and what could not be used. The hot loop is `read`.
+"""One session file, from some byte on: its rows, each key once, and what could not be used. The hot loop is `_read`.
 
 Imports lines, decode, recover, ledger, packed.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from sys import intern
 from zlib import crc32
 
@@ -16,7 +16,7 @@ from cc.usage.decode import REFUSED, Row, decode_row, split
 from cc.usage.ledger import Ledger
 from cc.usage.lines import LineCount, candidates
 from cc.usage.packed import Known, Rows
-from cc.usage.request import MOST_TOKENS, UNKNOWN, Request, pico
+from cc.usage.request import EPOCH, MOST_TOKENS, UNKNOWN, Request, pico
 
 SAMPLE_BYTES = 1024
 COST_STATE = "cost-state"
@@ -25,8 +25,9 @@ NAMELESS = None, None
 SYNTHETIC = "<synthetic>"
 """The model of messages that the client wrote itself, about an error: no request was answered."""
 
-EPOCH_UTC = datetime(1970, 1, 1)  # noqa: DTZ001 - to be taken from what says no zone either
-EPOCH = EPOCH_UTC.replace(tzinfo=timezone.utc)
+ZONELESS = EPOCH.replace(tzinfo=None)
+"""To be taken from what says no zone: it is UTC, as all of the client's are."""
+
 MILLISECOND = timedelta(milliseconds=1)
 
 made = tuple.__new__  # without the frame of a NamedTuple's own: a fifth of the time here
@@ -100,7 +101,7 @@ class FileReader:
                     message_id,
                     request_id,
                     intern(model) if model else UNKNOWN,  # one string for all of them, not one a row
-                    None if moment is None else (moment - (EPOCH if moment.tzinfo else EPOCH_UTC)) // MILLISECOND,
+                    None if moment is None else (moment - (EPOCH if moment.tzinfo else ZONELESS)) // MILLISECOND,
                     session if not own or own == session else own,
                     folder,
                     given,

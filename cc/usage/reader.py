@@ -330,15 +330,19 @@ def _answer(
 ) -> Reading:
     notes = base.notes
     if tally.needs_requests(query):
-        timeless = replace(query, since=None, until=None)
+        of_any_time = replace(query, since=None, until=None)
         whole, cut = tally.whole_within(known.added, query)
-        found = tally.chosen(put(fold(tally.within(known.requests, query)), whole.items()), timeless, names)
+        found = tally.chosen(put(fold(tally.within(known.requests, query)), whole.items()), of_any_time, names)
         if cut:
             notes = (*notes, f"{cut} requests of the cache are left out: it tells no time but the quarter of an hour")
     else:
         found = tally.chosen(known.groups, query, names)
     if known.groups and not found:
         notes = (*notes, f"none of the {messages_of(known.groups)} requests known is of that time, model and project")
+    if query.since is not None or query.until is not None:
+        timeless = messages_of({key: sums for key, sums in known.groups.items() if key.quarter is None})
+        if timeless:
+            notes = (*notes, f"{timeless} requests have no usable time and are in no span of it")
     if query.by == "project" and any(key.project == UNKNOWN for key in found):
         notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
     return replace(

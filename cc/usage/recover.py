@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cc.usage.decode import CacheCreation, Message, Row, Usage
+from cc.usage.request import EPOCH
 
 LONGEST = 4 << 20
 """Bytes of a broken line that are looked at: the generic decoder needs many times a line's size."""
@@ -21,6 +22,9 @@ LONGEST = 4 << 20
 DAMAGED = math.nan
 """Stands for a number that no count can be; `_count` refuses it."""
 
+
+EARLIEST_MS = 10**11
+"""Of a number that stands for a time: from here on it is one of milliseconds (1973), below one of seconds."""
 
 _SPACE = re.compile(r"[ \t\r]*")
 
@@ -146,7 +150,11 @@ def _text(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> datetime | None:
+    """A number is of seconds since 1970, or of milliseconds: as seconds those would be of the year 5138 and later."""
     try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            seconds = value if value < EARLIEST_MS else value / 1000
+            return EPOCH + timedelta(seconds=seconds) if value > 0 else None
         return datetime.fromisoformat(value[:-1] + "+00:00" if value[-1:] in "zZ" else value)
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return None

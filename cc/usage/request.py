@@ -1,4 +1,4 @@
-"""One request to the model, as a session file or a telemetry event tells of it. Data only; imports nothing.
+"""One request to the model, as a session file or a telemetry event tells of it. Data only; imports nothing of cc.
 
 Money is a whole number of pico-dollars (10^-12 USD): a price in USD per million tokens with six decimals is then exact
 per token, and adding up never rounds.
@@ -7,8 +7,11 @@ per token, and adding up never rounds.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from operator import itemgetter
 from typing import NamedTuple
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 UNKNOWN = "unknown"
 """The key of what is not known: a time, a project, a session, a model."""

@@ -21,10 +21,10 @@ COMMAND_S = 90.0
 
 
 class Store:
-    """The engine. `database` is made anew by `empty`."""
+    """The engine in its container. `database` is made anew by `empty`."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, container: str) -> None:
+        self.url, self.container = url, container
         self.client = ClickHouse((url,), USER, PASSWORD)
 
     def empty(self) -> None:
@@ -52,7 +52,7 @@ def engine(*options: str) -> Iterator[Store]:
     subprocess.run([*words, os.environ["CC_CLICKHOUSE_IMAGE"]], check=True, capture_output=True)
     try:
         published = subprocess.run(["docker", "port", name, "8123/tcp"], check=True, capture_output=True, text=True)
-        store = Store(f"http://{published.stdout.split()[0]}")
+        store = Store(f"http://{published.stdout.split()[0]}", name)
         eventually(lambda: _answers(store), within=60, what="the engine")
         yield store
     finally:

@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -285,6 +286,30 @@ def test_follow_waits_for_a_store_that_is_out_of_reach_and_not_for_one_that_refu
     process.communicate(timeout=COMMAND_S)
     assert process.returncode == 143
     assert user.run("ingest", "--follow", env={"CC_CLICKHOUSE_PASSWORD": "wrong"}).code == 1
+
+
+def test_follow_outlives_a_store_that_goes_away_and_comes_back(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with engine("-p", f"127.0.0.1:{port}:8123") as store:  # one that stays the same when it is started again
+        user = User(tmp_path, f"http://127.0.0.1:{port}")
+        rows_of(user, "s1", row("m1", "r1"))
+        process = user.start("ingest", "--follow", "--json")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["rows_written"] == 1
+        subprocess.run(["docker", "kill", store.container], check=True, capture_output=True)
+        rows_of(user, "s1", row("m1", "r1"), row("m2", "r2"), row("m3", "r3"))
+        said = process.stderr.readline()
+        assert said.startswith("-- ClickHouse: ")
+        assert said.endswith("; waiting for it\n")
+        subprocess.run(["docker", "start", store.container], check=True, capture_output=True)
+        assert json.loads(process.stdout.readline())["rows_written"] == 2
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=COMMAND_S)
+        assert process.returncode == 130
+        assert user.usage("clickhouse") == user.usage("files")
 
 
 def test_a_store_out_of_reach_ends_it_with_what_to_type(user: User) -> None:

@@ -7,12 +7,13 @@ import os
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cc.usage import decode, places, prices, recover, tally, transcripts  # noqa: F401 - imported before rights are given up
 from cc.usage.groups import fold
+from cc.usage.model import moment
 from tests.usage.rows import CLIENT_ROWS, RECORDED, row, session_file, write
 
 if TYPE_CHECKING:
@@ -172,6 +173,30 @@ def test_a_project_or_a_session_may_be_called_subagents(tmp_path: Path, path: st
     write(tmp_path / "projects" / path, row("m1", "r1", session=None, cwd=None))
     (request,) = transcripts.read((tmp_path,)).requests
     assert (request.session, request.project) == (session, path.split("/", maxsplit=1)[0])
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        ("2026-11-21T10:00:00Z", "2026-11-21T10:00:00Z"),
+        ("2026-11-21T10:00:00.123456Z", "2026-11-21T10:00:00.123Z"),
+        ("2026-11-21T10:00:00", "2026-11-21T10:00:00Z"),
+        ("2026-11-21T12:00:00.500+02:00", "2026-11-21T10:00:00.500Z"),
+        (1795255200, "2026-11-21T10:00:00Z"),
+        (1795255200.5, "2026-11-21T10:00:00.500Z"),
+        (1795255200123, "2026-11-21T10:00:00.123Z"),
+        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+        ("2099-12-31T23:59:59.999Z", "2099-12-31T23:59:59.999Z"),
+        ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ("2026-02-30T10:00:00Z", None), ("yesterday", None), ("", None), ([1], None), (True, None), (0, None),
+        (-1795255200, None), (10**30, None), (None, None),
+    ],
+)  # fmt: skip
+def test_a_time_as_any_writer_writes_it_or_none(tmp_path: Path, written: Any, at: str | None) -> None:
+    write(session_file(tmp_path), row("m1", "r1", at=written), {**row("m2", "r2"), "timestamp": None})
+    one, timeless = transcripts.read((tmp_path,)).requests
+    assert (one.at_ms if one.at_ms is None else moment(one.at_ms)) == at
+    assert timeless.at_ms is None
 
 
 def test_a_directory_whose_dashed_form_is_the_folder_names_the_project(tmp_path: Path) -> None:

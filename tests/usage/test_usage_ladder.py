@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -286,6 +286,18 @@ def test_a_filter_that_nothing_passes_is_said(sources: Sources, server: Server) 
     assert (reading.source, reading.total.messages) == ("clickhouse", 0)
     assert reading.notes == ("none of the 3 requests known is of that time, model and project",)
     assert (reading.coverage.first, reading.coverage.last) == ("2026-11-23T12:00:00Z", "2026-11-23T12:00:01Z")
+
+
+def test_requests_without_a_time_are_said_to_be_in_no_span(sources: Sources, tmp_path: Path) -> None:
+    write(session_file(tmp_path), row("m1", "r1", at="yesterday"), row("m2", "r2"))
+    files = replace(sources, clickhouse=None)
+    assert read(files).notes == ()
+    for since in (date(2026, 11, 23), datetime(2026, 11, 23, 11, 59, tzinfo=timezone.utc)):
+        reading = read(files, since=since)
+        assert (reading.total.messages, reading.notes) == (
+            1,
+            ("1 requests have no usable time and are in no span of it",),
+        )
 
 
 def test_the_whole_reading_is_json_whatever_the_files_are_called(tmp_path: Path) -> None:
