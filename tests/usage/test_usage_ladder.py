@@ -184,22 +184,22 @@ def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
 
 
 def test_the_cache_of_the_version_before_is_read_and_what_it_cannot_hold_is_said(
-    sources: Sources, closed_port: int
+    sources: Sources, port: int
 ) -> None:
     assert sources.cache_dir is not None
     sources.cache_dir.mkdir(parents=True)
     body = json.dumps({"as_of": NOW - 60, "rows": [event("r9", output_tokens=7)]}).encode()
     (sources.cache_dir / cache.NAME).write_bytes(b"cc-telemetry 1 %s\n%s" % (sha256(body).hexdigest().encode(), body))
-    reading = read(down(sources, closed_port))
+    reading = read(down(sources, port))
     assert (reading.source, reading.total.output_tokens, reading.as_of) == ("cache", 15, "2026-11-24T09:59:00Z")
     assert reading.notes == ("the cache may lack some of what `ingest` wrote: ClickHouse was not asked for all of it",)
 
 
-def test_the_cache_of_another_version_is_said_to_be_one(sources: Sources, closed_port: int) -> None:
+def test_the_cache_of_another_version_is_said_to_be_one(sources: Sources, port: int) -> None:
     assert sources.cache_dir is not None
     sources.cache_dir.mkdir(parents=True)
     (sources.cache_dir / cache.NAME).write_bytes(b"cc-telemetry 3 of tomorrow\n")
-    assert "was written by another version" in read(down(sources, closed_port)).tried[1].reason
+    assert "was written by another version" in read(down(sources, port)).tried[1].reason
 
 
 def test_a_cache_that_is_no_file_or_cannot_be_made_costs_nothing_but_itself(
