@@ -99,6 +99,8 @@ def read_usages(
         if source in ("auto", "files")
         else transcripts.Transcripts()
     )
+    if any(map(tally.needs_requests, queries)):
+        _ = files.requests  # here, because what it finds out of the index is told
     look.notes += files.notes
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")

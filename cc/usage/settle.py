@@ -10,13 +10,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 
-from cc.usage.groups import Group, Groups, fold, merge, pairs_of
+from cc.usage.groups import Groups, fold, merge, pairs_of
 from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
-from cc.usage.packed import ids_of, unpack_rows
+from cc.usage.packed import Pool, ids_of, unpack_rows
 from cc.usage.request import Request
 
-Pool = list[tuple[Group, list[int]]]
 RowsOf = Callable[[Iterable[Entry]], dict[bytes, bytes]]
 """The packed rows of entries, by path."""
 

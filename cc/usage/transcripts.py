@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cc.usage.client_totals import Said
@@ -28,22 +29,25 @@ from cc.usage.packed import (
     AwayError,
     ChangedError,
     DamagedError,
+    DamagedPartsError,
     Delivery,
     Known,
+    Pool,
     ids_of,
     pack,
     unpack_deliveries,
     unpack_ids,
     unpack_known,
+    unpack_pool,
     unpack_rows,
 )
 from cc.usage.places import Listed, opened, session_files, shown, why
 from cc.usage.request import Request
-from cc.usage.settle import Pool, settle, standing_twice, united
+from cc.usage.settle import settle, standing_twice, united
 from cc.usage.workers import MOST_BATCHES, processors, share
 
 BATCH_BYTES = 4 << 20
-TRIES = 3
+TRIES = 4
 WORTH_SHARING = 2 * BATCH_BYTES
 
 Progress = Callable[[int, int], None]
@@ -66,7 +70,6 @@ class Transcripts:
     unreadable: tuple[tuple[str, str], ...] = ()
     said: tuple[Said, ...] = ()
     notes: tuple[str, ...] = ()
-    _index: Index | None = None
     _rows: Callable[[], Iterable[bytes]] = field(default=lambda: ())
     _again: Callable[[], Transcripts] | None = None
     _requests: list[Request] | None = field(default=None)
@@ -75,17 +78,17 @@ class Transcripts:
     def requests(self) -> list[Request]:
         """Every message. Groups are enough for most questions, and are there at once.
 
-        If the index has changed since, or turns out to be damaged, the files are read again.
+        If the index has changed since, or turns out to be damaged, the files are read again; `notes` tell of it.
         """
         if self._requests is None:
             try:
                 self._requests = _settled(self._rows())
-            except (DamagedError, AwayError, ChangedError) as error:
+            except (DamagedPartsError, AwayError, ChangedError):
                 if self._again is None:
                     raise
-                if isinstance(error, DamagedError) and self._index is not None:
-                    self._index.give_up(error)
-                self._requests = self._again().requests
+                again = self._again()
+                self._requests = again.requests
+                self.notes = again.notes
         return self._requests
 
 
@@ -109,29 +112,28 @@ def read(
     if index_directory is None:
         with _no_collection():
             return _Reading(places, None, Contents()).read(progress)
-    index = Index(index_directory, places)
-    for _ in range(TRIES):
+    return _with(Index(index_directory, places), places, progress, TRIES)
+
+
+def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int) -> Transcripts:
+    """Read with this index, and without it once `tries` have found that others keep writing it."""
+    for left in reversed(range(tries)):
         try:
             with _no_collection():
                 found = _Reading(places, index, index.read()).read(progress)
-            found._again = lambda: _beside(places, index_directory)  # noqa: SLF001 - its own maker
-            return found
-        except DamagedError as error:  # a part of the index that is read only where something has changed
+        except DamagedError as error:
             index.give_up(error)
         except AwayError as error:
             index.do_without(str(error))
-        except ChangedError:
+        except (ChangedError, DamagedPartsError):
             continue
+        else:
+            if not index.off:
+                found._again = partial(_with, index, places, progress, left)  # noqa: SLF001 - its own maker
+            return found
     index.do_without("others keep writing it")
     with _no_collection():
         return _Reading(places, index, index.read()).read(progress)
-
-
-def _beside(places: tuple[Path, ...], index_directory: Path) -> Transcripts:
-    """One more reading whose rows are all at hand or nearly: what the first one said of the index is no longer so."""
-    found = read(places, index_directory)
-    found._again = lambda: read(places)  # noqa: SLF001 - its own maker
-    return found
 
 
 @contextmanager
@@ -172,7 +174,7 @@ class _Reading:
 
     def _is_known(self, path: bytes, listed: Listed) -> bool:
         entry = self._entries.get(path)
-        return entry is not None and entry.mark == listed.mark
+        return entry is not None and entry.mark == listed.mark and not self._kept.older
 
     def _moved(self, there: Mapping[bytes, Listed], todo: Sequence[Listed]) -> list[Entry]:
         """The known files that now have another name: it is the new one that counts.
@@ -255,8 +257,9 @@ class _Reading:
 
     def _settle(self, entries: Sequence[Entry], replaced: Mapping[bytes, Entry], dropped: Sequence[Entry]) -> Pool:
         """Who counts what, and into the index with it."""
-        pool = unpack_known(self._kept.pool).groups if self._kept.pool else []
-        if not (self._new or dropped):
+        whole = self._kept.settled and not self._kept.damaged
+        pool = unpack_pool(self._kept.pool) if self._kept.pool else []
+        if whole and not (self._new or dropped):
             return pool
         ids = self._index.ids() if self._index is not None and self._entries else {}
         for entry in entries:
@@ -265,20 +268,20 @@ class _Reading:
         contested = set(self._kept.contested)
         changed = list(self._new.values())
         gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
-        if not self._only_new(entries, contested, gone):  # else each of them settles it alone
+        if not (whole and self._only_new(entries, contested, gone)):  # else each of them settles it alone
             twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
             other = twice ^ contested
             again = [
                 entry
                 for entry in entries
-                if entry.path not in self._new and entry.ids is not None and not other.isdisjoint(entry.ids)
+                if entry.path not in self._new and not (self._kept.settled and other.isdisjoint(entry.ids or ()))
             ]
             changed, contested = [*changed, *again], twice
             pool = settle(entries, again, contested, self._rows)
         if self._index is not None:
-            numbers = [entry.id for entry in dropped if entry.id is not None]
-            packed = pack(Known("", "", groups=pool))
-            self._index.write(changed, numbers, array("I", sorted(contested)), packed)
+            self._index.tell_damage(self._new)
+            numbers = [*self._kept.damaged, *(entry.id for entry in dropped if entry.id is not None)]
+            self._index.write(changed, numbers, array("I", sorted(contested)), pack(pool))
         return pool
 
     def _only_new(self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]]) -> bool:
@@ -326,7 +329,6 @@ class _Reading:
                 if known.said is not None
             ),
             notes=tuple(self._index.trouble) if self._index is not None else (),
-            _index=self._index,
             _rows=lambda: [data for _, data in sorted(self._rows(entries).items())],
         )
 

@@ -11,6 +11,7 @@ from tests.answering import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture
@@ -26,3 +27,15 @@ def closed_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """Where an index is kept."""
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where session files lie."""
+    return tmp_path / "claude"
