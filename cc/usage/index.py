@@ -2,7 +2,8 @@
 
     file   id | path | device, inode, bytes, time of change | known (packed.Known)     read every time
     body   id | rows | ids                                                             read where something changed
-    meta   key | value     number of the writing, contested ids and the groups of their requests
+    meta   key | value     number of the writing, contested ids and the groups of their requests; and, all that is read
+                           as long as no file changes, their state and what they tell together (packed.Whole)
 
 It may be deleted or damaged at any time: that costs one reading of everything, and is told. It alone knows what stood
 in files that have been deleted. So whatever is in it is sealed with a sum, and where one is wrong that file alone is
@@ -34,10 +35,12 @@ from cc.usage.packed import (
     DamagedError,
     DamagedPartsError,
     Known,
+    Whole,
     ids_of,
     pack,
     unpack_ids,
     unpack_known,
+    unpack_whole,
 )
 from cc.usage.places import shown
 
@@ -74,6 +77,7 @@ class Entry:
 class Contents:
     """All that an index holds. `pool` are the groups of the requests whose ids are `contested`.
 
+    `state` is `Listing.state` of the files as they were when all of this was found; empty if there is no such moment.
     `settled` is False where these two are not known: then who counts what is to be found out anew. `older`: of another
     version, to be written anew, and good for what cannot be read again. `damaged` are path and mark of the files whose
     parts of it are of no use, by the id to be taken out.
@@ -83,6 +87,7 @@ class Contents:
     contested: array[int] = field(default_factory=lambda: array("I"))
     pool: bytes = b""
     writing: bytes = b""
+    state: bytes = b""
     settled: bool = True
     older: bool = False
     damaged: dict[int, tuple[bytes, Mark]] = field(default_factory=dict)
@@ -209,14 +214,39 @@ class Index:
             sound = _sound(database, column, list(every))
             self._damaged |= {n: (entry.path, entry.mark) for n, entry in every.items() if n not in sound}
 
-    def write(self, changed: Sequence[Entry], dropped: Iterable[int], contested: array[int], pool: bytes) -> None:
-        """Put these files into it, take those out, and replace what is contested: all of it or nothing."""
+    def whole(self, state: bytes) -> Whole | None:
+        """What all files tell together, if they are in this state; None if it has to be found out."""
+        if self.off:
+            return None
+        try:
+            with closing(self._open("rw")) as database:
+                database.execute("BEGIN")
+                if (_pragma(database, "application_id"), _pragma(database, "user_version")) != (APPLICATION, VERSION):
+                    return None
+                if _meta(database, ("state",)).get("state") != state:
+                    return None
+                found = _meta(database, ("whole",)).get("whole")
+                return None if found is None else unpack_whole(found)
+        except (sqlite3.Error, OSError, DamagedError):  # `read`, which is next, says what it is
+            return None
+
+    def write(
+        self,
+        changed: Sequence[Entry],
+        dropped: Iterable[int],
+        contested: array[int],
+        pool: bytes,
+        state: bytes = b"",
+        whole: bytes = b"",
+    ) -> None:
+        """Put these files into it, take those out, and replace all else: all of it or nothing."""
         if self.off:
             return
         try:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
             with closing(self._open("rwc")) as database:
-                self._write(database, changed, dropped, {"contested": contested.tobytes(), "pool": pool})
+                meta = {"contested": contested.tobytes(), "pool": pool, "state": state, "whole": whole}
+                self._write(database, changed, dropped, meta)
         except sqlite3.Error as error:
             if "locked" not in str(error):  # whoever writes it just now knows the same files
                 self.trouble.append(f"the index {self.path} cannot be written: {error}")
@@ -262,6 +292,7 @@ class Index:
         database.execute("COMMIT")
         self._contents.writing = writing
         self._contents.older = False
+        self._damaged = {}
 
     def _open(self, mode: str) -> sqlite3.Connection:
         """Raises sqlite3.Error, OSError. To be read it is opened for writing too, where that may be: what a killed
@@ -298,10 +329,10 @@ def _contents(database: sqlite3.Connection) -> Contents:
             found.entries[path] = Entry(path, mark, unpack_known(known), number)
         else:
             found.damaged[number] = (path if isinstance(path, bytes) else b"", mark)
-    meta = {key: value for key, value, its_sum in database.execute("SELECT * FROM meta") if _is(value, its_sum)}
-    found.settled = {"contested", "pool"} <= meta.keys()
+    meta = _meta(database, ("contested", "pool", "state", "whole"))
+    found.settled = len(meta) == 4
     if found.settled:
-        found.contested, found.pool = unpack_ids(meta["contested"]), meta["pool"]
+        found.contested, found.pool, found.state = unpack_ids(meta["contested"]), meta["pool"], meta["state"]
     return found
 
 
@@ -338,6 +369,13 @@ def _sound(database: sqlite3.Connection, column: str, wanted: Sequence[int]) -> 
         each for number in wanted for each in database.execute(query + " WHERE id = ?", (number,))
     )
     return {number: data for number, data, its_sum in every if _is(data, its_sum, number)}
+
+
+def _meta(database: sqlite3.Connection, keys: Iterable[str]) -> dict[str, bytes]:
+    """What there is of these, but for what is damaged."""
+    query = "SELECT value, sum FROM meta WHERE key = ?"
+    every = ((key, *each) for key in keys for each in database.execute(query, (key,)))
+    return {key: value for key, value, its_sum in every if _is(value, its_sum)}
 
 
 def _writing(database: sqlite3.Connection) -> bytes:

@@ -54,6 +54,23 @@ class Known(msgspec.Struct, array_like=True):
     groups: list[tuple[Group, list[int]]] = []
 
 
+class Whole(msgspec.Struct, array_like=True):
+    """What all session files tell together: kept for as long as none of them changes.
+
+    `said` is session, pico-dollars, and whether the client did not know all prices. `absent` is how many files are
+    known of directories that could not be listed, by directory; `deleted` are in none of these.
+    """
+
+    groups: Pool
+    project_names: dict[str, str]
+    files: int
+    deleted: int
+    absent: dict[str, int]
+    lines: int
+    skipped: dict[str, int]
+    said: list[tuple[str, int, bool]]
+
+
 class Delivery(msgspec.Struct, array_like=True):
     """What came of reading one file, or `why` it could not be read. `number` is its place in the list of files, `mark`
     what it was when it was opened: device, inode, bytes, nanoseconds of the last change."""
@@ -69,6 +86,7 @@ class Delivery(msgspec.Struct, array_like=True):
 _known = msgspec.msgpack.Decoder(Known)
 _rows = msgspec.msgpack.Decoder(Rows)
 _pool = msgspec.msgpack.Decoder(Pool)
+_whole = msgspec.msgpack.Decoder(Whole)
 _deliveries = msgspec.msgpack.Decoder(list[Delivery])
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -89,7 +107,7 @@ class ChangedError(Exception):
     """Another process has written the index since it was read."""
 
 
-def pack(value: Known | Rows | Pool | list[Delivery]) -> bytes:
+def pack(value: Known | Rows | Pool | Whole | list[Delivery]) -> bytes:
     return _encode(value)
 
 
@@ -105,6 +123,14 @@ def unpack_pool(data: bytes) -> Pool:
     """Raises DamagedError."""
     try:
         return _pool.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+
+
+def unpack_whole(data: bytes) -> Whole:
+    """Raises DamagedError."""
+    try:
+        return _whole.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
 

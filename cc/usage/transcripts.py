@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from cc.usage.client_totals import Said
-from cc.usage.groups import Groups, fold, pairs_of
+from cc.usage.groups import Groups, fold, merge, pairs_of
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.ledger import Ledger
 from cc.usage.one_file import FileReader, mark_of
@@ -33,6 +33,7 @@ from cc.usage.packed import (
     Delivery,
     Known,
     Pool,
+    Whole,
     ids_of,
     pack,
     unpack_deliveries,
@@ -41,7 +42,7 @@ from cc.usage.packed import (
     unpack_pool,
     unpack_rows,
 )
-from cc.usage.places import Listed, opened, session_files, shown, why
+from cc.usage.places import Listed, Listing, opened, session_files, shown, why
 from cc.usage.request import Request
 from cc.usage.settle import settle, standing_twice, united
 from cc.usage.workers import MOST_BATCHES, processors, share
@@ -70,7 +71,7 @@ class Transcripts:
     unreadable: tuple[tuple[str, str], ...] = ()
     said: tuple[Said, ...] = ()
     notes: tuple[str, ...] = ()
-    _rows: Callable[[], Iterable[bytes]] = field(default=lambda: ())
+    _rows: Callable[[], Iterable[bytes]] | None = field(default=lambda: ())
     _again: Callable[[], Transcripts] | None = None
     _requests: list[Request] | None = field(default=None)
 
@@ -82,6 +83,8 @@ class Transcripts:
         """
         if self._requests is None:
             try:
+                if self._rows is None:
+                    raise ChangedError
                 self._requests = _settled(self._rows())
             except (DamagedPartsError, AwayError, ChangedError):
                 if self._again is None:
@@ -111,16 +114,24 @@ def read(
     """
     if index_directory is None:
         with _no_collection():
-            return _Reading(places, None, Contents()).read(progress)
+            return _Reading(session_files(places), None, Contents()).read(progress)
     return _with(Index(index_directory, places), places, progress, TRIES)
 
 
-def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int) -> Transcripts:
-    """Read with this index, and without it once `tries` have found that others keep writing it."""
+def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int, *, rows: bool = False) -> Transcripts:
+    """Read with this index, and without it once `tries` have found that others keep writing it.
+
+    `rows`: single requests are asked for, too, so that what the index has of all of them together is not enough.
+    """
     for left in reversed(range(tries)):
         try:
             with _no_collection():
-                found = _Reading(places, index, index.read()).read(progress)
+                listing = session_files(places)
+                whole = None if rows else index.whole(listing.state())
+                if whole is not None:
+                    found = _transcripts(whole, listing, index)
+                else:
+                    found = _Reading(listing, index, index.read()).read(progress)
         except DamagedError as error:
             index.give_up(error)
         except AwayError as error:
@@ -129,11 +140,11 @@ def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int
             continue
         else:
             if not index.off:
-                found._again = partial(_with, index, places, progress, left)  # noqa: SLF001 - its own maker
+                found._again = partial(_with, index, places, progress, left, rows=True)  # noqa: SLF001 - its own maker
             return found
     index.do_without("others keep writing it")
     with _no_collection():
-        return _Reading(places, index, index.read()).read(progress)
+        return _Reading(session_files(places), index, index.read()).read(progress)
 
 
 @contextmanager
@@ -151,17 +162,16 @@ def _no_collection() -> Iterator[None]:
 class _Reading:
     """One reading of all session files."""
 
-    def __init__(self, places: tuple[Path, ...], index: Index | None, kept: Contents) -> None:
+    def __init__(self, listing: Listing, index: Index | None, kept: Contents) -> None:
         self._index = index
-        self._unreadable: list[tuple[str, str]] = []
-        self._listed = session_files(places, self._unreadable)
+        self._listing = listing
         self._kept = kept
         self._entries = self._kept.entries
         self._new: dict[bytes, Entry] = {}
 
     def read(self, progress: Progress) -> Transcripts:
         """All of it."""
-        there = {os.fsencode(listed.path): listed for listed in self._listed}
+        there = {os.fsencode(listed.path): listed for listed in self._listing.files}
         todo = [listed for path, listed in there.items() if not self._is_known(path, listed)]
         dropped = self._moved(there, todo)
         replaced = {path: entry for path in map(os.fsencode, (each.path for each in todo))
@@ -169,8 +179,29 @@ class _Reading:
         for listed, delivery in self._deliveries(todo, progress):
             self._take(listed, delivery)
         entries = [entry for _, entry in sorted({**self._entries, **self._new}.items())]
-        pool = self._settle(entries, replaced, dropped)
-        return self._told(entries, pool, there)
+        changed, contested, pool = self._settle(entries, replaced, dropped)
+        groups = united(entries, pool)
+        whole = self._whole(entries, groups, there)
+        if self._index is not None:
+            self._index.tell_damage(self._new)
+            state = self._state(there)
+            if changed or dropped or not self._is_whole or state not in (None, self._kept.state):
+                numbers = [*self._kept.damaged, *(entry.id for entry in dropped if entry.id is not None)]
+                self._index.write(changed, numbers, contested, pack(pool), state or b"", pack(whole) if state else b"")
+        found = _transcripts(whole, self._listing, self._index)
+        found._rows = lambda: [data for _, data in sorted(self._rows(entries).items())]  # noqa: SLF001 - its own maker
+        return found
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all that the index holds is of use."""
+        return self._kept.settled and not self._kept.damaged
+
+    def _state(self, there: Mapping[bytes, Listed]) -> bytes | None:
+        """What the files were as they were read; None if one of them could not be: it is to be tried again."""
+        known = [self._new.get(path) or self._entries.get(path) for path in there]
+        marks = [entry.mark for entry in known if entry is not None]
+        return self._listing.state(marks) if len(marks) == len(known) else None
 
     def _is_known(self, path: bytes, listed: Listed) -> bool:
         entry = self._entries.get(path)
@@ -247,7 +278,7 @@ class _Reading:
     def _take(self, listed: Listed, delivery: Delivery) -> None:
         path = os.fsencode(listed.path)
         if delivery.known is None:
-            self._unreadable.append((listed.path, delivery.why))
+            self._listing.unreadable.append((listed.path, delivery.why))
             return
         before = self._entries.get(path)
         number = None if before is None else before.id
@@ -255,12 +286,13 @@ class _Reading:
             path, delivery.mark, delivery.known, number, delivery.rows, unpack_ids(delivery.ids)
         )  # fmt: skip
 
-    def _settle(self, entries: Sequence[Entry], replaced: Mapping[bytes, Entry], dropped: Sequence[Entry]) -> Pool:
-        """Who counts what, and into the index with it."""
-        whole = self._kept.settled and not self._kept.damaged
+    def _settle(
+        self, entries: Sequence[Entry], replaced: Mapping[bytes, Entry], dropped: Sequence[Entry]
+    ) -> tuple[list[Entry], array[int], Pool]:
+        """Who counts what: the entries that are others now, the contested ids and the groups of their requests."""
         pool = unpack_pool(self._kept.pool) if self._kept.pool else []
-        if whole and not (self._new or dropped):
-            return pool
+        if self._is_whole and not (self._new or dropped):
+            return [], self._kept.contested, pool
         ids = self._index.ids() if self._index is not None and self._entries else {}
         for entry in entries:
             if entry.ids is None:
@@ -268,7 +300,7 @@ class _Reading:
         contested = set(self._kept.contested)
         changed = list(self._new.values())
         gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
-        if not (whole and self._only_new(entries, contested, gone)):  # else each of them settles it alone
+        if not (self._is_whole and self._only_new(entries, contested, gone)):  # else each of them settles it alone
             twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
             other = twice ^ contested
             again = [
@@ -278,11 +310,7 @@ class _Reading:
             ]
             changed, contested = [*changed, *again], twice
             pool = settle(entries, again, contested, self._rows)
-        if self._index is not None:
-            self._index.tell_damage(self._new)
-            numbers = [*self._kept.damaged, *(entry.id for entry in dropped if entry.id is not None)]
-            self._index.write(changed, numbers, array("I", sorted(contested)), pack(pool))
-        return pool
+        return changed, array("I", sorted(contested)), pool
 
     def _only_new(self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]]) -> bool:
         """Whether all that changed are ids that stand nowhere else: the files they are in then settle it alone."""
@@ -308,29 +336,52 @@ class _Reading:
                 found[missing[number]] = data
         return found
 
-    def _told(self, entries: Sequence[Entry], pool: Pool, there: Mapping[bytes, Listed]) -> Transcripts:
+    def _whole(self, entries: Sequence[Entry], groups: Groups, there: Mapping[bytes, Listed]) -> Whole:
         present = [entry.known for entry in entries if entry.path in there]
         skipped: dict[str, int] = {}
         for known in present:
             for kinds in (known.skipped, known.tail_skipped):
                 for kind, number in kinds.items():
                     skipped[kind] = skipped.get(kind, 0) + number
-        return Transcripts(
-            groups=united(entries, pool),
+        deleted, absent = self._listing.gone(entry.path for entry in entries if entry.path not in there)
+        return Whole(
+            groups=pairs_of(groups),
             project_names=_names(entry.known for entry in entries),
             files=len(present),
-            deleted=len(entries) - len(present),
+            deleted=deleted,
+            absent=absent,
             lines=sum(known.lines + known.tail_lines for known in present),
             skipped=dict(sorted(skipped.items())),
-            unreadable=tuple((shown(path), reason) for path, reason in self._unreadable),
-            said=tuple(
-                Said(known.session, known.said, known.said_in_part)
+            said=[
+                (known.session, known.said, known.said_in_part)
                 for known in (entry.known for entry in entries)
                 if known.said is not None
-            ),
-            notes=tuple(self._index.trouble) if self._index is not None else (),
-            _rows=lambda: [data for _, data in sorted(self._rows(entries).items())],
+            ],
         )
+
+
+def _transcripts(whole: Whole, listing: Listing, index: Index | None) -> Transcripts:
+    """The same for those who ask; single requests of it have to be read yet."""
+    groups = dict(whole.groups)
+    if len(groups) < len(whole.groups):  # of a cost beyond 64 bits there are several
+        groups = {}
+        merge(groups, whole.groups)
+    counted = "session files known of it are counted as they last were"
+    return Transcripts(
+        groups=groups,
+        project_names=whole.project_names,
+        files=whole.files,
+        deleted=whole.deleted,
+        lines=whole.lines,
+        skipped=whole.skipped,
+        unreadable=tuple((shown(path), reason) for path, reason in listing.unreadable),
+        said=tuple(Said(*each) for each in whole.said),
+        notes=(
+            *(f"{shown(path)} {listing.absent[path]}: {n} {counted}" for path, n in whole.absent.items()),
+            *(index.trouble if index is not None else ()),
+        ),
+        _rows=None,
+    )
 
 
 def _goes_on(entry: Entry, listed: Listed) -> bool:

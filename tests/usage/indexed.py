@@ -20,11 +20,12 @@ ONE, TWO, THREE = (text(row(f"m{n}", f"r{n}", output=n)) for n in (1, 2, 3))
 
 
 def both(root: Path, kept: Path) -> transcripts.Transcripts:
-    """With the index and without one: the same but for what has been deleted."""
-    found, anew = transcripts.read((root,), kept), transcripts.read((root,))
-    assert found.notes == ()
+    """With the index, with it once more, and without one: the same but for what has been deleted."""
+    found, again, anew = transcripts.read((root,), kept), transcripts.read((root,), kept), transcripts.read((root,))
+    assert found.notes == again.notes == ()
     for name in ("groups", "files", "lines", "skipped", "unreadable", "project_names", "said"):
-        assert getattr(found, name) == getattr(anew, name), name
+        assert getattr(found, name) == getattr(again, name) == getattr(anew, name), name
+    assert found.deleted == again.deleted
     assert fold(found.requests) == found.groups
     assert sorted(found.requests, key=str) == sorted(anew.requests, key=str)
     return found

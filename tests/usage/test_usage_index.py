@@ -216,3 +216,55 @@ def test_each_set_of_roots_has_its_own(root: Path, kept: Path, tmp_path: Path) -
     assert output(transcripts.read((tmp_path / "second",), kept)) == 2
     assert output(transcripts.read((root, tmp_path / "second"), kept)) == 3
     assert transcripts.read((root,), kept).deleted == 0
+
+
+@pytest.mark.parametrize("gone", ["", "projects", "projects/*", "projects/-p/a.jsonl"])
+@pytest.mark.parametrize("named", ["", "projects"])
+def test_a_root_that_is_not_there_is_told_as_such_and_its_sessions_are_counted(
+    root: Path, tmp_path: Path, kept: Path, gone: str, named: str
+) -> None:
+    """A disk that is not mounted has deleted nothing. Whichever of the two a root is given as."""
+    other = tmp_path / "other"
+    write(session_file(root, "a", "-p"), ONE)
+    write(session_file(root, "b", "-q"), TWO)
+    write(session_file(other, "c"), THREE)
+    roots = (root / named, other)
+    transcripts.read(roots, kept)
+    moved = root.with_name("elsewhere")
+    moved.mkdir()
+    parts = sorted(root.glob("projects/*")) if "*" in gone else [root / gone]
+    for number, part in enumerate(parts):
+        part.rename(moved / str(number))
+    for _ in range(2):
+        found = transcripts.read(roots, kept)
+        assert (output(found), found.files) == (6, 2 if gone.endswith("jsonl") else 1)
+        projects = root / "projects"
+        said = {"projects/*": f"{projects} is empty", "projects/-p/a.jsonl": ""}.get(gone, f"{projects} is not there")
+        notes = (f"{said}: 2 session files known of it are counted as they last were",) if said else ()
+        assert (found.notes, found.deleted) == (notes, 0 if said else 1)
+    for number, part in enumerate(parts):
+        (moved / str(number)).rename(part)
+    found = transcripts.read(roots, kept)
+    assert (output(found), found.files, found.deleted, found.notes) == (6, 3, 0, ())
+
+
+def test_a_directory_that_cannot_be_read_has_lost_nothing(
+    root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(session_file(root, "a", "-p"), ONE)
+    write(session_file(root, "b", "-q"), TWO)
+    both(root, kept)
+    locked = str(session_file(root, "a", "-p").parent)
+    really = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if path == locked:
+            raise PermissionError(13, "Permission denied")
+        return really(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for _ in range(2):
+        found = transcripts.read((root,), kept)
+        assert (output(found), found.deleted, found.unreadable) == (3, 0, ((locked, "permission denied"),))
+        said = f"{locked} cannot be read (permission denied): 1 session files known of it are counted as they last were"
+        assert found.notes == (said,)
