@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from zlib import crc32
 
 from cc.usage.decode import BadCountsError, decode_cost_state, decode_row, request_of
@@ -28,15 +29,16 @@ class FileReader:
         for request, own in rows:
             self._ledger.add(request, own)
 
-    def read(self, descriptor: int, size: int) -> Rows:
-        """Read on to `size` from where the file was left. Returns all its rows. Raises OSError as `read` does."""
+    def read(self, descriptor: int, size: int, heard: Callable[[int], object] = lambda size: None) -> Rows:
+        """Read on to `size` from where the file was left. Returns all its rows; `heard` is told of bytes on the way.
+        Raises OSError as `read` does."""
         known, count = self._known, self._count
         if known.end:
             os.lseek(descriptor, known.end, os.SEEK_SET)
         add, folder, session = self._ledger.add, known.folder, known.session
         seen = None
         found, before_tail = 0, None  # requests so far, and those before a last line without an end
-        for line in candidates(descriptor, size - known.end, count):
+        for line in candidates(descriptor, size - known.end, count, heard):
             if count.tail is not None:
                 before_tail = found
             row = decode_row(line)

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from cc.usage.client_totals import Said
+from cc.usage.done import Done
 from cc.usage.groups import Groups, fold, merge, pairs_of
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.ledger import Ledger
@@ -227,17 +228,17 @@ class _Reading:
         whole = sum(listed.mark[2] for listed in todo)
         batches = list(_batches(todo, max(BATCH_BYTES, whole // (MOST_BATCHES // 2))))
         rows = self._known_rows(todo)
+        done = Done([sum(todo[place].mark[2] for place in batch) for batch in batches], progress)
 
         def work(number: int) -> bytes:
-            return pack([self._read_one(place, todo[place], rows) for place in batches[number]])
+            heard = partial(done.more, number)
+            return pack([self._read_one(place, todo[place], rows, heard) for place in batches[number]])
 
         processes = processors() if whole > WORTH_SHARING else 1
-        done = 0
-        for number, data in share(len(batches), work, processes):
+        for number, data in share(len(batches), work, processes, done.tell):
             for delivery in unpack_deliveries(data):
                 yield todo[delivery.number], delivery
-            done += sum(todo[place].mark[2] for place in batches[number])
-            progress(done, whole)
+            done.all_of(number)
 
     def _known_rows(self, todo: Sequence[Listed]) -> dict[bytes, bytes]:
         """The rows of files that may have grown: read before anything is forked."""
@@ -247,12 +248,14 @@ class _Reading:
         found = self._index.rows([entry.id for entry in known if entry.id is not None])
         return {entry.path: found[entry.id] for entry in known if entry.id in found}
 
-    def _read_one(self, number: int, listed: Listed, rows: Mapping[bytes, bytes]) -> Delivery:
+    def _read_one(
+        self, number: int, listed: Listed, rows: Mapping[bytes, bytes], heard: Callable[[int], None]
+    ) -> Delivery:
         descriptor = None
         try:
             descriptor, mark = opened(listed)
             known, kept = self._left_at(listed, descriptor, mark, rows)
-            found = FileReader(known, kept).read(descriptor, mark[2])
+            found = FileReader(known, kept).read(descriptor, mark[2], heard)
         except OSError as error:  # when it was opened, or in the middle of it: a disk, a network mount
             return Delivery(number, None, why=why(error))
         finally:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cc.usage import transcripts, workers
+from cc.usage import done, transcripts, workers
 from cc.usage.groups import messages_of
 from tests.usage.rows import row, session_file, text, write
 
@@ -60,3 +60,60 @@ def test_who_stops_listening_leaves_no_copy_behind() -> None:
         break
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_how_far_it_is_within_one_large_file_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    big(root)
+    large = text({"type": "user", "message": {"role": "user", "content": "x" * 1_000_000}})
+    path = write(session_file(root, "large"), *[large] * 20)
+    monkeypatch.setattr(transcripts, "processors", lambda: processes)
+    told: list[tuple[int, int]] = []
+    transcripts.read((root,), progress=lambda done, whole: told.append((done, whole)))
+    steps = [read for read, _ in told]
+    assert steps == sorted(steps)
+    assert told[-1][0] == told[-1][1]
+    if processes == 1:
+        whole = path.stat().st_size
+        assert len([read for read in steps if read < whole]) >= 4  # it is the largest, and so the first
+
+
+def test_while_others_have_all_that_is_left_somebody_may_tell_how_far_it_is() -> None:
+    here = os.getpid()
+    begun, go_on = os.pipe(), os.pipe()
+    told = []
+
+    def work(number: int) -> bytes:
+        if os.getpid() == here:
+            os.read(begun[0], 1)
+        else:
+            os.write(begun[1], b"x")
+            os.read(go_on[0], 1)
+        return b""
+
+    def waiting() -> None:
+        told.append(1)
+        os.write(go_on[1], b"x")
+
+    assert sorted(workers.share(2, work, 2, waiting)) == [(0, b""), (1, b"")]
+    assert told
+    for descriptor in (*begun, *go_on):
+        os.close(descriptor)
+
+
+def test_bytes_are_counted_in_copies_too_and_told_by_this_process_alone() -> None:
+    told: list[tuple[int, int]] = []
+    counted = done.Done([100, 50], lambda read, whole: told.append((read, whole)))
+    counted.more(0, 10)
+    child = os.fork()
+    if not child:
+        counted.more(1, 30)
+        counted.more(1, 30)  # a file that grew, or one that is read a second time
+        os._exit(len(told) != 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert told == [(10, 150)]
+    counted.tell()
+    counted.all_of(0)
+    assert told == [(10, 150), (60, 150), (150, 150)]
