@@ -6,6 +6,9 @@ import mmap
 import os
 from collections.abc import Callable, Sequence
 
+Progress = Callable[[int, int], None]
+"""Bytes read, bytes to be read."""
+
 
 class Done:
     """Bytes read of each batch, in memory that the copies of this process write into, too.
@@ -13,7 +16,7 @@ class Done:
     A batch is in the hands of one process. This one alone, which made it, tells `progress`: bytes read and to be read.
     """
 
-    def __init__(self, sizes: Sequence[int], progress: Callable[[int, int], None]) -> None:
+    def __init__(self, sizes: Sequence[int], progress: Progress) -> None:
         self._sizes, self._progress = sizes, progress
         self._read = memoryview(mmap.mmap(-1, 8 * max(1, len(sizes)))).cast("q")
         self._whole = sum(sizes)

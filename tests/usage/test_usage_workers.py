@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cc.usage import done, transcripts, workers
+from cc.usage import catch_up, done, transcripts, workers
 from cc.usage.groups import messages_of
 from tests.usage.rows import row, session_file, text, write
 
@@ -23,9 +23,9 @@ def big(root: Path, files: int = 6) -> int:
 
 def test_several_processes_say_what_one_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = big(root)
-    monkeypatch.setattr(transcripts, "processors", lambda: 1)
+    monkeypatch.setattr(catch_up, "processors", lambda: 1)
     one = transcripts.read((root,))
-    monkeypatch.setattr(transcripts, "processors", lambda: 4)
+    monkeypatch.setattr(catch_up, "processors", lambda: 4)
     told: list[tuple[int, int]] = []
     several = transcripts.read((root,), progress=lambda done, whole: told.append((done, whole)))
     assert messages_of(one.groups) == count
@@ -69,7 +69,7 @@ def test_how_far_it_is_within_one_large_file_is_told(
     big(root)
     large = text({"type": "user", "message": {"role": "user", "content": "x" * 1_000_000}})
     path = write(session_file(root, "large"), *[large] * 20)
-    monkeypatch.setattr(transcripts, "processors", lambda: processes)
+    monkeypatch.setattr(catch_up, "processors", lambda: processes)
     told: list[tuple[int, int]] = []
     transcripts.read((root,), progress=lambda done, whole: told.append((done, whole)))
     steps = [read for read, _ in told]
