@@ -1,7 +1,7 @@
 """What was read of the session files, kept from one reading to the next: SQLite, one file for each set of roots.
 
     file   id | path | device, inode, bytes, time of change | known (packed.Known)     read every time
-    body   id | rows | ids                                                             read where something changed
+    body   id | ids | rows                                  read where something changed: all ids, and some files' rows
     meta   key | value     number of the writing, contested ids and the groups of their requests; and, all that is read
                            as long as no file changes, their state and what they tell together (packed.Whole)
 
@@ -19,8 +19,9 @@ import hashlib
 import os
 import sqlite3
 import stat
+import struct
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,10 +51,13 @@ ASIDE = ".damaged"
 SCHEMA = """
 CREATE TABLE file (id INTEGER PRIMARY KEY, path BLOB UNIQUE NOT NULL, device INTEGER, inode INTEGER, bytes INTEGER,
                    changed INTEGER, known BLOB NOT NULL, sum INTEGER NOT NULL);
-CREATE TABLE body (id INTEGER PRIMARY KEY, rows BLOB NOT NULL, rows_sum INTEGER NOT NULL,
-                   ids BLOB NOT NULL, ids_sum INTEGER NOT NULL);
+CREATE TABLE body (id INTEGER PRIMARY KEY, ids BLOB NOT NULL, ids_sum INTEGER NOT NULL,
+                   rows BLOB NOT NULL, rows_sum INTEGER NOT NULL);
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL) WITHOUT ROWID;
 """
+NUMBERS = struct.Struct("=5q")  # what the row of a file is sealed with, of its numbers
+FEW = 500
+"""Bodies are looked up one by one up to here; of more than that all are gone through."""
 NAMED = 3
 """Lost files whose paths are told; of the others how many they are."""
 
@@ -180,14 +184,14 @@ class Index:
 
     def ids(self) -> dict[int, array[int]]:
         """The ids of every file, by the file's id. Raises DamagedPartsError, AwayError, ChangedError."""
-        wanted = [entry.id for entry in self._contents.entries.values() if entry.id is not None]
+        wanted = {entry.id for entry in self._contents.entries.values() if entry.id is not None}
         return {number: unpack_ids(data) for number, data in self._bodies("ids", wanted).items()}
 
     def rows(self, wanted: Iterable[int]) -> dict[int, bytes]:
         """The packed rows of these files. Raises DamagedPartsError, also if any is missing, AwayError, ChangedError."""
-        return self._bodies("rows", list(wanted))
+        return self._bodies("rows", set(wanted))
 
-    def _bodies(self, column: str, wanted: Sequence[int]) -> dict[int, bytes]:
+    def _bodies(self, column: str, wanted: set[int]) -> dict[int, bytes]:
         if not wanted:
             return {}
         try:
@@ -196,7 +200,7 @@ class Index:
                 if _writing(database) != self._contents.writing:
                     raise ChangedError
                 found = _sound(database, column, wanted)
-                if len(found) < len(set(wanted)):
+                if len(found) < len(wanted):
                     self._look_for_damage(database)
                     raise DamagedPartsError
                 return found
@@ -211,7 +215,7 @@ class Index:
         """In all bodies, so that one more reading is enough."""
         every = {entry.id: entry for entry in self._contents.entries.values() if entry.id is not None}
         for column in ("rows", "ids"):
-            sound = _sound(database, column, list(every))
+            sound = _sound(database, column, set(every))
             self._damaged |= {n: (entry.path, entry.mark) for n, entry in every.items() if n not in sound}
 
     def whole(self, state: bytes) -> Whole | None:
@@ -284,7 +288,7 @@ class Index:
                 ids = entry.ids.tobytes()
                 database.execute(
                     "REPLACE INTO body VALUES (?, ?, ?, ?, ?)",
-                    (entry.id, entry.rows, crc32(entry.rows, entry.id), ids, crc32(ids, entry.id)),
+                    (entry.id, ids, crc32(ids, entry.id), entry.rows, crc32(entry.rows, entry.id)),
                 )
         writing = os.urandom(8)  # no other writing of any other index has the same
         for key, value in (*meta.items(), ("writing", writing)):
@@ -355,20 +359,25 @@ def _file_sum(number: int, path: object, mark: tuple[object, ...], known: object
     """What the row of a file is sealed with; None for what cannot be one."""
     if not (isinstance(path, bytes) and isinstance(known, bytes)):
         return None
-    return crc32(known, crc32(path, crc32(f"{number} {mark}".encode())))
+    try:
+        return crc32(known, crc32(path, crc32(NUMBERS.pack(number, *mark))))
+    except struct.error:
+        return None
 
 
 def _is(data: object, its_sum: object, start: int = 0) -> bool:
     return isinstance(data, bytes) and crc32(data, start) == its_sum
 
 
-def _sound(database: sqlite3.Connection, column: str, wanted: Sequence[int]) -> dict[int, bytes]:
+def _sound(database: sqlite3.Connection, column: str, wanted: set[int]) -> dict[int, bytes]:
     """This column of these bodies, but for those that are missing or damaged."""
     query = f"SELECT id, {column}, {column}_sum FROM body"  # noqa: S608 - a word of ours
-    every: Iterator[tuple[int, bytes, int]] = (
-        each for number in wanted for each in database.execute(query + " WHERE id = ?", (number,))
+    every: Iterable[tuple[int, bytes, int]] = (
+        (each for number in wanted for each in database.execute(query + " WHERE id = ?", (number,)))
+        if len(wanted) < FEW
+        else database.execute(query)
     )
-    return {number: data for number, data, its_sum in every if _is(data, its_sum, number)}
+    return {number: data for number, data, its_sum in every if number in wanted and _is(data, its_sum, number)}
 
 
 def _meta(database: sqlite3.Connection, keys: Iterable[str]) -> dict[str, bytes]:
