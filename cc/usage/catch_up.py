@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from cc.usage.done import Done, Progress
@@ -35,7 +35,7 @@ from cc.usage.packed import (
 )
 from cc.usage.places import Listed, Listing, opened, why
 from cc.usage.request import Request
-from cc.usage.settle import settle, standing_twice, united
+from cc.usage.settle import any_stands_in, disputes_the_same, leave_theirs, settle, standing_twice, united
 from cc.usage.workers import MOST_BATCHES, processors, share
 
 BATCH_BYTES = 4 << 20
@@ -188,40 +188,42 @@ class _Reading:
         if self._is_whole and not (self._new or dropped):
             return [], self._kept.contested, pool
         ids = self._index.ids() if self._index is not None and self._entries else {}
-        for entry in entries:
-            if entry.ids is None:
-                entry.ids = ids.get(entry.id or 0, array("I"))
         contested = set(self._kept.contested)
         changed = list(self._new.values())
-        gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
-        if not (self._is_whole and self._only_new(entries, contested, gone)):  # else each of them settles it alone
-            twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
-            other = twice ^ contested
-            again = [
-                entry
-                for entry in entries
-                if entry.path not in self._new and not (self._kept.settled and other.isdisjoint(entry.ids or ()))
-            ]
-            changed, contested = [*changed, *again], twice
-            pool = settle(entries, again, contested, self._rows)
-        return changed, array("I", sorted(contested)), pool
+        if self._is_whole and not dropped and self._settle_alone(replaced, ids, contested):
+            return changed, self._kept.contested, pool
+        for entry in entries:
+            if entry.ids is None:
+                entry.ids = unpack_ids(ids.get(entry.id or 0, b""))
+        twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
+        other = twice ^ contested
+        again = [
+            entry
+            for entry in entries
+            if entry.path not in self._new and not (self._kept.settled and other.isdisjoint(entry.ids or ()))
+        ]
+        pool = settle(entries, again, twice, self._rows)
+        return [*changed, *again], array("I", sorted(twice)), pool
 
-    def _only_new(self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]]) -> bool:
-        """Whether all that changed are ids that stand nowhere else: the files they are in then settle it alone."""
+    def _settle_alone(self, replaced: Mapping[bytes, Entry], ids: Mapping[int, bytes], contested: set[int]) -> bool:
+        """Whether nobody else is concerned by what is new: then what is contested stays, and is not looked at."""
         if len(self._new) > 64 or not self._entries:
             return False
-        if any(not contested.isdisjoint(each) for each in gone):
-            return False
-        added: set[int] = set()
-        for entry in self._new.values():
-            own = entry.ids or array("I")
-            mine = set(own)
-            if len(mine) != len(own) or not added.isdisjoint(mine) or not contested.isdisjoint(mine):
+        fresh: set[int] = set()
+        for path, entry in self._new.items():
+            before = replaced.get(path)
+            theirs = unpack_ids(ids.get(before.id or 0, b"")) if before is not None else array("I")
+            own = set(entry.ids or ()).difference(theirs)
+            if not disputes_the_same(entry.ids or array("I"), theirs, contested) or not fresh.isdisjoint(own):
                 return False
-            added |= mine
-        return all(entry.path in self._new or entry.ids is None or added.isdisjoint(entry.ids) for entry in entries)
+            fresh |= own
+        if any_stands_in(fresh, b"".join(ids.values())):
+            return False
+        disputing = [entry for entry in self._new.values() if not contested.isdisjoint(entry.ids or ())]
+        rows = self._rows([replaced[entry.path] for entry in disputing])
+        return leave_theirs(disputing, rows, contested)
 
-    def _rows(self, entries: Iterable[Entry]) -> dict[bytes, bytes]:
+    def _rows(self, entries: Collection[Entry]) -> dict[bytes, bytes]:
         """The packed rows of these, from here or from the index. Raises what Index.rows raises."""
         found = {entry.path: entry.rows for entry in entries if entry.rows is not None}
         missing = {entry.id: entry.path for entry in entries if entry.rows is None and entry.id is not None}

@@ -182,10 +182,9 @@ class Index:
         told = "; ".join(cost) or "who counts which message was found out anew"
         self.trouble.append(f"the index {self.path} was damaged in part: {told}")
 
-    def ids(self) -> dict[int, array[int]]:
-        """The ids of every file, by the file's id. Raises DamagedPartsError, AwayError, ChangedError."""
-        wanted = {entry.id for entry in self._contents.entries.values() if entry.id is not None}
-        return {number: unpack_ids(data) for number, data in self._bodies("ids", wanted).items()}
+    def ids(self) -> dict[int, bytes]:
+        """The packed ids of every file, by the file's id. Raises DamagedPartsError, AwayError, ChangedError."""
+        return self._bodies("ids", {entry.id for entry in self._contents.entries.values() if entry.id is not None})
 
     def rows(self, wanted: Iterable[int]) -> dict[int, bytes]:
         """The packed rows of these files. Raises DamagedPartsError, also if any is missing, AwayError, ChangedError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from cc.usage import transcripts
 from cc.usage.groups import fold, messages_of
+from cc.usage.settle import any_stands_in
 from tests.usage.indexed import ONE, THREE, TWO, both, opens, output
 from tests.usage.rows import row, session_file, text, write
 
@@ -137,7 +139,7 @@ def test_at_random(root: Path, kept: Path) -> None:
     paths = [session_file(root, f"s{number}", f"-p{number % 3}") for number in range(6)]
 
     def line() -> bytes:
-        kind, one = rng.randrange(12), rng.randrange(25)
+        kind, one = rng.randrange(12), rng.randrange(25) if rng.random() < 0.5 else rng.randrange(25, 10_000)
         if kind == 0:
             return rng.choice([b"42", b"", b"{", b"\0\0", ONE[:50], ONE + TWO])
         more: dict[str, Any] = {"uuid": f"u{one}"} if rng.random() < 0.5 else {}
@@ -216,6 +218,63 @@ def test_each_set_of_roots_has_its_own(root: Path, kept: Path, tmp_path: Path) -
     assert output(transcripts.read((tmp_path / "second",), kept)) == 2
     assert output(transcripts.read((root, tmp_path / "second"), kept)) == 3
     assert transcripts.read((root,), kept).deleted == 0
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows of how many files are taken out of the index, from now on."""
+    seen: list[int] = []
+    really = transcripts.Index.rows
+
+    def rows(self: transcripts.Index, wanted: Any) -> dict[int, bytes]:
+        numbers = list(wanted)
+        seen.append(len(numbers))
+        return really(self, numbers)
+
+    monkeypatch.setattr(transcripts.Index, "rows", rows)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("more", "outputs", "others"),
+    [
+        (row("new", "newer", output=1000), 1000, False),
+        (row(None, None, output=1000), 1000, False),  # without identity
+        (row("m0", "r0", output=1000), 1000 - 1, False),  # its own, further in its stream
+        (row("both", "both", output=1000), 1000 - 400, True),
+        (row("both", "both", output=1, isSidechain=True), 0, None),  # the same once more
+        (row("m1", "r1", output=1000), 1000 - 1, True),  # so far another file's alone
+        (row("new", "r0", output=1000), 1000, None),  # a request of its own under another message
+    ],
+)
+def test_what_is_added_to_a_file_that_disputes_concerns_the_others_only_if_they_tell_it_too(
+    root: Path, kept: Path, bodies: list[int], more: dict[str, Any], outputs: int, others: bool | None
+) -> None:
+    for number in range(5):
+        lines = row(f"m{number}", f"r{number}", output=1), row("both", "both", output=100 * number)
+        write(session_file(root, f"s{number}"), *lines)
+    before = output(both(root, kept))
+    with session_file(root, "s0").open("ab") as file:
+        file.write(text(more) + b"\n")
+    bodies.clear()
+    found = transcripts.read((root,), kept)
+    if others is not None:
+        assert (max(bodies) > 1) == others
+    assert output(found) == before + outputs or others is None
+    both(root, kept)
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_an_id_stands_among_others_where_all_its_bytes_are_one_ids(many: int) -> None:
+    rng = random.Random(many)  # noqa: S311
+    ids = array("I", (rng.randrange(2**32) for _ in range(200)))
+    packed = ids.tobytes()
+    across = array("I", packed[1:-3])  # each of the bytes of two
+    absent = {one for one in across if one not in ids}
+    assert not any_stands_in(set(list(absent)[:many]), packed)
+    assert all(any_stands_in({one, *list(absent)[: many - 1]}, packed) for one in ids)
+    twice = array("I", [across[0]]).tobytes()
+    assert any_stands_in({across[0]}, packed + twice)
 
 
 @pytest.mark.parametrize("gone", ["", "projects", "projects/*", "projects/-p/a.jsonl"])
