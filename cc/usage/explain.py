@@ -36,8 +36,11 @@ def explain(united: United | None, groups: Mapping[Group, list[int]]) -> tuple[E
     def of(model: str) -> Explained:
         return found.setdefault(model, Explained(model))
 
-    for group, sums in groups.items():
-        of(group.model).only_files += sums[MESSAGES]
+    messages: dict[str, int] = {}
+    for (_, model, *_), sums in groups.items():
+        messages[model] = messages.get(model, 0) + sums[MESSAGES]
+    for model, number in messages.items():
+        of(model).only_files = number
     if united is not None:
         for request in united.files_alone:
             of(request.model).only_files += 1

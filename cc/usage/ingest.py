@@ -21,7 +21,7 @@ from cc.errors import Failure
 from cc.usage import transcripts
 from cc.usage.clickhouse import ClickHouse, without_password
 from cc.usage.groups import Groups, messages_of
-from cc.usage.packed import AwayError, ChangedError, DamagedError
+from cc.usage.packed import AwayError, ChangedError, DamagedPartsError
 from cc.usage.reader import Progress, Sources, no_progress
 from cc.usage.store import TIMEOUT_S, in_questions
 from cc.usage.store_rows import Key, Stored, deleted, stored
@@ -85,7 +85,7 @@ def ingest_files(
             try:
                 ingest(files, store, came, writing)
                 break
-            except (DamagedError, AwayError, ChangedError) as error:  # of the index; what is in the store stays
+            except (DamagedPartsError, AwayError, ChangedError) as error:  # of the index; what is in the store stays
                 files = files.anew(error)
     except Failure as failure:
         failure.hint = failure.hint or NO_STORE
@@ -97,14 +97,15 @@ def ingest(files: Transcripts, store: ClickHouse, came: Ingested, progress: Prog
     """Make the store, of one URL, hold these files' requests, each once, and tell `came` on the way.
 
     Raises Failure: what the store's client raises, and `bad_config` for a store that a newer version has changed;
-    DamagedError, AwayError, ChangedError as the files' index does.
+    DamagedPartsError, AwayError, ChangedError as the files' index does.
     """
+    portions = files.portions(BATCH_ROWS)
     came.store = without_password(store.urls[0])
     came.migrations += migrate(store)
     came.requests, came.sessions, came.differing, came.stored = messages_of(files.groups), 0, 0, 0
     there = {session: (int(count), int(number)) for session, count, number in store.rows(PRINTS, REQUESTS, TIMEOUT_S)}
     writer = _Writer(store)
-    for requests in files.portions(BATCH_ROWS):
+    for requests in portions:
         rows = stored(requests, files.project_names)
         prints = _prints(rows)
         differing = {session for session, mine in prints.items() if there.get(session) != mine}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 NEEDLE = b'"assistant"'
 CHUNK = 4 << 20
@@ -48,8 +48,11 @@ class LineCount:
         self.tail: LineCount | None = None
 
 
-def candidates(descriptor: int, size: int, count: LineCount) -> Iterator[bytes]:
-    """The lines of the next `size` bytes that may count. Raises OSError as `read` does.
+def candidates(
+    descriptor: int, size: int, count: LineCount, heard: Callable[[int], object] = lambda size: None
+) -> Iterator[bytes]:
+    """The lines of the next `size` bytes that may count; `heard` is told how many more were read, some MB at a time.
+    Raises OSError as `read` does.
 
     What is appended while it is read belongs to the next reading: a file that grows for ever has an end here.
     """
@@ -59,6 +62,7 @@ def candidates(descriptor: int, size: int, count: LineCount) -> Iterator[bytes]:
     left = size
     while left > 0 and (data := os.read(descriptor, min(left, CHUNK))):
         left -= len(data)
+        heard(len(data))
         end = data.rfind(b"\n") + 1
         if not end:
             dropping = dropping or held_size + len(data) > LONGEST

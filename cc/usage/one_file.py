@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from sys import intern
 from zlib import crc32
@@ -43,12 +43,13 @@ class FileReader:
         for request, own in rows:
             self._ledger.add(request, own)
 
-    def read(self, descriptor: int, size: int) -> Rows:
-        """Read on to `size` from where the file was left. Returns all its rows. Raises OSError as `read` does."""
+    def read(self, descriptor: int, size: int, heard: Callable[[int], object] = lambda size: None) -> Rows:
+        """Read on to `size` from where the file was left. Returns all its rows; `heard` is told of bytes on the way.
+        Raises OSError as `read` does."""
         known, count = self._known, self._count
         if known.end:
             os.lseek(descriptor, known.end, os.SEEK_SET)
-        in_tail = self._read(candidates(descriptor, size - known.end, count))
+        in_tail = self._read(candidates(descriptor, size - known.end, count, heard))
         known.end += count.end
         known.mark = mark_of(descriptor, known.end)
         known.lines += count.lines

@@ -4,7 +4,8 @@
     rows      every key of the file (ledger.py) with the row that it stands for, also those that another file's beat
     ids       four bytes for each id in the rows: an id that stands twice anywhere makes its rows contested (settle.py)
 
-msgpack, which is compact and says its own types. An index that was written by another version of this is rebuilt.
+msgpack, which is compact and says its own types. Who changes any of this, or the tables of the index, raises VERSION
+and keeps the layout of before in `older`: what is known of deleted files is nowhere else.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from zlib import crc32
 
 import msgspec
 
-from cc.usage.groups import LAST, Group
+from cc.usage.groups import Group
 from cc.usage.request import Request
 
-VERSION = 1
-NUMBERS = LAST + 1
+VERSION = 2
 
 Rows = list[tuple[Request, str | None]]
 """Each request, and its row's own identity where it has neither message id nor request id."""
+
+Pool = list[tuple[Group, list[int]]]
+"""The groups of what is contested."""
 
 
 class Known(msgspec.Struct, array_like=True):
@@ -51,6 +54,23 @@ class Known(msgspec.Struct, array_like=True):
     groups: list[tuple[Group, list[int]]] = []
 
 
+class Whole(msgspec.Struct, array_like=True):
+    """What all session files tell together: kept for as long as none of them changes.
+
+    `said` is session, pico-dollars, and whether the client did not know all prices. `absent` is how many files are
+    known of directories that could not be listed, by directory; `deleted` are in none of these.
+    """
+
+    groups: Pool
+    project_names: dict[str, str]
+    files: int
+    deleted: int
+    absent: dict[str, int]
+    lines: int
+    skipped: dict[str, int]
+    said: list[tuple[str, int, bool]]
+
+
 class Delivery(msgspec.Struct, array_like=True):
     """What came of reading one file, or `why` it could not be read. `number` is its place in the list of files, `mark`
     what it was when it was opened: device, inode, bytes, nanoseconds of the last change."""
@@ -65,12 +85,18 @@ class Delivery(msgspec.Struct, array_like=True):
 
 _known = msgspec.msgpack.Decoder(Known)
 _rows = msgspec.msgpack.Decoder(Rows)
+_pool = msgspec.msgpack.Decoder(Pool)
+_whole = msgspec.msgpack.Decoder(Whole)
 _deliveries = msgspec.msgpack.Decoder(list[Delivery])
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class DamagedError(ValueError):
-    """Bytes that were not packed here, or a part of the index that is missing."""
+    """Bytes that were not packed here."""
+
+
+class DamagedPartsError(Exception):
+    """Parts of the index are not what was written, and which is known now: without them it is of use."""
 
 
 class AwayError(Exception):
@@ -81,17 +107,30 @@ class ChangedError(Exception):
     """Another process has written the index since it was read."""
 
 
-def pack(value: Known | Rows | list[Delivery]) -> bytes:
+def pack(value: Known | Rows | Pool | Whole | list[Delivery]) -> bytes:
     return _encode(value)
 
 
 def unpack_known(data: bytes) -> Known:
     """Raises DamagedError."""
     try:
-        known = _known.decode(data)
-        if any(len(sums) != NUMBERS for _, sums in known.groups):
-            raise DamagedError("a group without its numbers")
-        return known
+        return _known.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+
+
+def unpack_pool(data: bytes) -> Pool:
+    """Raises DamagedError."""
+    try:
+        return _pool.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedError(str(error)) from error
+
+
+def unpack_whole(data: bytes) -> Whole:
+    """Raises DamagedError."""
+    try:
+        return _whole.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
 

@@ -12,23 +12,77 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from cc.usage.request import UNKNOWN
 
 SUFFIX = ".jsonl"
+PROJECTS = "projects"
+NOT_THERE = "is not there"
+BITS = 2**63 - 1
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class Listed(NamedTuple):
-    """A session file as it was found. `mark`: device, inode, bytes, nanoseconds of the last change."""
+    """A session file as it was found. `mark`: device, inode, bytes, nanoseconds of the last change. `within` is how
+    long the part of its path is that is its root's."""
 
     path: str
-    folder: str
-    session: str
+    within: int
     mark: tuple[int, int, int, int]
+
+    @property
+    def folder(self) -> str:
+        """The folder's name, which is a project's."""
+        first, separator, _ = self.path[self.within :].partition(os.sep)
+        return shown(first) if separator else UNKNOWN
+
+    @property
+    def session(self) -> str:
+        """The session's id; a sub-agent's file is its session's."""
+        parts = self.path[self.within :].split(os.sep)
+        for place in range(2, len(parts) - 1):  # a project or a session may be called `subagents` itself
+            if parts[place] == "subagents":
+                return shown(parts[place - 1])
+        return shown(parts[-1][: -len(SUFFIX)])
+
+
+@dataclass(slots=True)
+class Listing:
+    """All session files, in path order, and each once however many paths lead to it. `unreadable` is what could not be
+    listed, with why; `absent` are directories of which it is not known what is in them, with why: what is not there
+    need not have been deleted."""
+
+    files: list[Listed] = field(default_factory=list)
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def state(self, marks: Iterable[tuple[int, int, int, int]] | None = None) -> bytes:
+        """16 bytes that are others as soon as there is a file more or less, or one has another mark. `marks` are those
+        of the same files at the moment when each was read."""
+        digest = blake2b(digest_size=16)
+        absent = (text for item in sorted(self.absent.items()) for text in item)
+        digest.update(os.fsencode("\0".join((*(each.path for each in self.files), "", *absent))))
+        digest.update(array("q", chain.from_iterable((each.mark for each in self.files) if marks is None else marks)))
+        return digest.digest()
+
+    def gone(self, paths: Iterable[bytes]) -> tuple[int, dict[str, int]]:
+        """Of files that are not listed: how many were deleted, and how many are known of each absent directory."""
+        deleted, found = 0, dict.fromkeys(sorted(self.absent, reverse=True), 0)
+        under = [(os.fsencode(os.path.join(path, "")), path) for path in found]  # the innermost first
+        for path in paths:
+            its = next((name for start, name in under if path.startswith(start)), None)
+            if its is None:
+                deleted += 1
+            else:
+                found[its] += 1
+        return deleted, {path: number for path, number in sorted(found.items()) if number}
 
 
 def roots(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -50,23 +104,23 @@ def roots(environ: Mapping[str, str]) -> tuple[Path, ...]:
     return tuple(Path(path) for path in dict.fromkeys(named))
 
 
-def session_files(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -> list[Listed]:
-    """Every session file, in path order, and each once however many paths lead to it; what can't be read is added to
-    `unreadable`, with why."""
-    found: list[Listed] = []
+def session_files(places: tuple[Path, ...]) -> Listing:
+    """Every session file under these roots."""
+    listing = Listing()
     seen: set[tuple[int, int]] = set()
-    for folder, session, path in _paths(places, unreadable):
+    for within, path in _paths(places, listing):
         try:
             status = os.stat(path)
         except OSError as error:
-            unreadable.append((path, why(error)))
+            listing.unreadable.append((path, why(error)))
             continue
+        mark = _mark(status)
         if not stat.S_ISREG(status.st_mode):
-            unreadable.append((path, "not a regular file"))
-        elif (identity := (status.st_dev, status.st_ino)) not in seen:
-            seen.add(identity)
-            found.append(Listed(path, folder, session, _mark(status)))
-    return found
+            listing.unreadable.append((path, "not a regular file"))
+        elif mark[:2] not in seen:
+            seen.add(mark[:2])
+            listing.files.append(Listed(path, within, mark))
+    return listing
 
 
 def opened(listed: Listed) -> tuple[int, tuple[int, int, int, int]]:
@@ -81,41 +135,27 @@ def opened(listed: Listed) -> tuple[int, tuple[int, int, int, int]]:
 
 def _mark(status: os.stat_result) -> tuple[int, int, int, int]:
     """Each in 63 bits: a time of change may lie in any year."""
-    device, inode, changed = (number & (2**63 - 1) for number in (status.st_dev, status.st_ino, status.st_mtime_ns))
-    return device, inode, status.st_size, changed
+    return status.st_dev & BITS, status.st_ino & BITS, status.st_size, status.st_mtime_ns & BITS
 
 
-def _paths(places: tuple[Path, ...], unreadable: list[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """(folder, session, path) of every session file, in path order."""
+def _paths(places: tuple[Path, ...], listing: Listing) -> Iterator[tuple[int, str]]:
+    """The path of every session file, in path order, and how long the part is that is its root's."""
     seen: set[tuple[int, int]] = set()  # a directory that is reached again, by a link or by a root inside a root
     for place in places:
-        base = _projects_of(place)
-        within = len(base.rstrip(os.sep)) + 1
+        base = _projects_of(place, listing)
         found: list[str] = []
         waiting = [base]
         while waiting:
-            found.extend(_listed(waiting, seen, unreadable, base))
+            found.extend(_listed(waiting, seen, listing, base))
+        within = len(base.rstrip(os.sep)) + 1
         for path in sorted(found):
-            parts = path[within:].split(os.sep)
-            yield (shown(parts[0]) if len(parts) > 1 else UNKNOWN), shown(_session(parts)), path
+            yield within, path
 
 
-def _session(parts: Sequence[str]) -> str:
-    """Of a path below `projects`: the directory that holds `subagents`, else the file's own name.
-
-    A project or a session may be called `subagents` itself.
-    """
-    for place in range(2, len(parts) - 1):
-        if parts[place] == "subagents":
-            return parts[place - 1]
-    return parts[-1][: -len(SUFFIX)]
-
-
-def _listed(
-    waiting: list[str], seen: set[tuple[int, int]], unreadable: list[tuple[str, str]], base: str
-) -> Iterator[str]:
+def _listed(waiting: list[str], seen: set[tuple[int, int]], listing: Listing, base: str) -> Iterator[str]:
     """Take one directory off the list: its session files; its directories go onto the list."""
     directory = waiting.pop()
+    empty = True
     try:
         status = os.stat(directory)
         if (status.st_dev, status.st_ino) in seen:
@@ -123,15 +163,21 @@ def _listed(
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(directory) as entries:
             for entry in entries:
+                empty = False
                 if _is_directory(entry):
                     waiting.append(entry.path)
                 elif entry.name.endswith(SUFFIX):
                     yield entry.path
+        if empty and directory == base:  # as a directory is on which nothing is mounted
+            listing.absent[base] = "is empty"
     except (FileNotFoundError, NotADirectoryError):
-        if directory != base:  # a root that is not there is no fault
-            unreadable.append((directory, "vanished while it was read"))
+        if directory == base:  # a root that is not there is no fault
+            listing.absent[base] = NOT_THERE
+        else:
+            listing.unreadable.append((directory, "vanished while it was read"))
     except OSError as error:
-        unreadable.append((directory, why(error)))
+        listing.unreadable.append((directory, why(error)))
+        listing.absent[directory] = f"cannot be read ({why(error)})"
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
@@ -141,10 +187,14 @@ def _is_directory(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _projects_of(place: Path) -> str:
+def _projects_of(place: Path, listing: Listing) -> str:
     """A root is a configuration folder with `projects` in it, or a `projects` folder itself."""
-    inside = os.path.join(place, "projects")
-    return inside if place.name != "projects" and os.path.isdir(inside) else str(place)
+    inside = os.path.join(place, PROJECTS)
+    if place.name != PROJECTS:
+        if os.path.isdir(inside):
+            return inside
+        listing.absent[inside] = NOT_THERE
+    return str(place)
 
 
 def _expanded(path: str, home: str) -> str:

@@ -4,12 +4,12 @@
     what is contested ────> settled as a whole (settle.py), and held: ids that stand in several files are few
 
 Sessions of which one has copied messages of another come together: what is the one's now may have been the other's.
-Imports index, ledger, packed.
+Imports index, ledger, packed, settle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -18,10 +18,9 @@ from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
 from cc.usage.packed import ids_of, unpack_rows
 from cc.usage.request import Request
+from cc.usage.settle import RowsOf
 
 FILES_AT_ONCE = 100
-RowsOf = Callable[[Iterable[Entry]], Mapping[bytes, bytes]]
-"""The packed rows of entries, by path."""
 
 
 @dataclass(slots=True)

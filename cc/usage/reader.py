@@ -34,7 +34,7 @@ from cc.usage.client_totals import compare
 from cc.usage.explain import explain
 from cc.usage.groups import Groups, fold, merge, messages_by_session, messages_of, span_of
 from cc.usage.ledger import Ledger
-from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, UsageQuery, moment, rfc3339
+from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, Totals, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
 from cc.usage.store_schema import taken
 from cc.usage.unite import unite
@@ -111,6 +111,8 @@ def read_usages(
         if source in ("auto", "files")
         else transcripts.Transcripts()
     )
+    if any(map(tally.needs_requests, queries)):
+        _ = files.requests  # here, because what it finds out of the index is told
     look.notes += files.notes
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
@@ -312,7 +314,7 @@ def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transc
         stale=origin == "cache",
         reason="; ".join(reasons) or None,
         coverage=coverage,
-        total=tally.total({}, prices.Prices({})),
+        total=Totals(),
         rung={"clickhouse": 0, "cache": 1, "files": 2, "empty": 3}[origin],
         degraded=bool(look.tried),
         tried=tuple(look.tried),
@@ -337,6 +339,7 @@ def _answer(
             notes = (*notes, f"{cut} requests of the cache are left out: it tells no time but the quarter of an hour")
     else:
         found = tally.chosen(known.groups, query, names)
+    total, rows = tally.added_up(found, query.by, rates, query.tz, names, blocks)
     if known.groups and not found:
         notes = (*notes, f"none of the {messages_of(known.groups)} requests known is of that time, model and project")
     if query.since is not None or query.until is not None:
@@ -347,10 +350,10 @@ def _answer(
         notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
     return replace(
         base,
-        total=tally.total(found, rates),
+        total=total,
         by=query.by,
         prices_as_of=rates.as_of,
-        rows=tally.grouped(found, query.by, rates, query.tz, names, blocks) if query.by else (),
+        rows=rows,
         notes=notes,
     )
 

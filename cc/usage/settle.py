@@ -8,16 +8,17 @@ whatever the ledger could make one of is among them.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from cc.usage.groups import Group, Groups, fold, merge, pairs_of
+from cc.usage.groups import Groups, fold, merge, pairs_of
 from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
-from cc.usage.packed import ids_of, unpack_rows
+from cc.usage.packed import Pool, Rows, ids_of, unpack_ids, unpack_rows
 from cc.usage.request import Request
 
-Pool = list[tuple[Group, list[int]]]
-RowsOf = Callable[[Iterable[Entry]], dict[bytes, bytes]]
+FEW = 32
+
+RowsOf = Callable[[Collection[Entry]], dict[bytes, bytes]]
 """The packed rows of entries, by path."""
 
 
@@ -36,6 +37,56 @@ def standing_twice(all_ids: Iterable[array[int]]) -> set[int]:
     return twice
 
 
+def any_stands_in(ids: set[int], packed: bytes) -> bool:
+    """Whether one of these ids is among packed ones, of which no numbers are made to look for a few."""
+    if len(ids) > FEW:
+        return not ids.isdisjoint(unpack_ids(packed))
+    for one in ids:
+        wanted = array("I", (one,)).tobytes()
+        at = packed.find(wanted)
+        while at >= 0 and at % len(wanted):
+            at = packed.find(wanted, at + 1)
+        if at >= 0:
+            return True
+    return False
+
+
+def disputes_the_same(ids: array[int], before: array[int], contested: set[int]) -> bool:
+    """Whether a file has the same contested ids as before, each as often, and no other id more than once."""
+    disputed = [one for one in ids if one in contested]
+    if len(ids) - len(disputed) != len(set(ids) - contested):
+        return False
+    return sorted(disputed) == sorted(one for one in before if one in contested)
+
+
+def leave_theirs(entries: Sequence[Entry], before: Mapping[bytes, bytes], contested: set[int]) -> bool:
+    """Leave to each of these entries what is its alone, if what it disputes is what it was; else all stay as they are.
+
+    `before` are the packed rows as they were, by path.
+    """
+    parted = [_parted(entry.rows or b"", contested) for entry in entries]
+    if any(
+        _parted(before[entry.path], contested)[0] != disputed
+        for entry, (disputed, _) in zip(entries, parted, strict=True)
+    ):
+        return False
+    for entry, (_, own) in zip(entries, parted, strict=True):
+        entry.known.groups = pairs_of(fold(own))
+    return True
+
+
+def _parted(packed: bytes, contested: set[int]) -> tuple[Rows, list[Request]]:
+    """The rows that are contested, and the requests that are not."""
+    disputed: Rows = []
+    own: list[Request] = []
+    for row in unpack_rows(packed):
+        if contested and not contested.isdisjoint(ids_of((row,))):
+            disputed.append(row)
+        else:
+            own.append(row[0])
+    return disputed, own
+
+
 def settle(entries: Sequence[Entry], again: Iterable[Entry], contested: set[int], rows_of: RowsOf) -> Pool:
     """Give the groups of what is contested, and leave to each entry that disputes it those that are its alone.
 
@@ -49,12 +100,9 @@ def settle(entries: Sequence[Entry], again: Iterable[Entry], contested: set[int]
         data = packed.get(entry.path)
         if data is None:
             continue
-        own: list[Request] = []
-        for request, row_id in unpack_rows(data):
-            if contested and not contested.isdisjoint(ids_of(((request, row_id),))):
-                ledger.add(request, row_id)
-            else:
-                own.append(request)
+        disputed, own = _parted(data, contested)
+        for request, row_id in disputed:
+            ledger.add(request, row_id)
         entry.known.groups = pairs_of(fold(own))
     return pairs_of(fold(ledger.settle()))
 

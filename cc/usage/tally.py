@@ -19,6 +19,15 @@ from cc.usage.prices import ALWAYS, Prices, canonical
 from cc.usage.query import begin_of, end_of
 from cc.usage.request import UNKNOWN, Request
 
+NO_NAMES: Mapping[str, str] = {}
+DAY = 86_400
+"""Seconds."""
+QUARTERS = DAY * 1000 // QUARTER_HOUR
+"""In a day."""
+
+_Place = tuple[str, str, int | None, bool, bool, bool]
+"""Key, model, when its prices began to be valid, and the group's `fast`, `long` and `priced`."""
+
 
 def needs_requests(query: UsageQuery) -> bool:
     """Whether its span of time begins or ends within a quarter of an hour, so that groups can't tell what is in it."""
@@ -84,105 +93,137 @@ def chosen(groups: Mapping[Group, list[int]], query: UsageQuery, names: Mapping[
     return found
 
 
-def grouped(
+def total(groups: Mapping[Group, list[int]], prices: Prices) -> Totals:
+    """All of it in one."""
+    return added_up(groups, None, prices)[0]
+
+
+def added_up(
     groups: Mapping[Group, list[int]],
-    by: By,
+    by: By | None,
     prices: Prices,
-    tz: tzinfo | None,
-    names: Mapping[str, str],
+    tz: tzinfo | None = None,
+    names: Mapping[str, str] = NO_NAMES,
     blocks: Blocks | None = None,
-) -> tuple[Row, ...]:
-    """One row a key. Times ascend; all else is sorted by cost, then by tokens, the most first.
+) -> tuple[Totals, tuple[Row, ...]]:
+    """All of it in one; and, if there is a `by`, one row a key. Times ascend; all else is sorted by cost, then by
+    tokens, the most first.
 
     `blocks` are those of all requests, which these groups may be a part of; without them, those of these groups, at a
     time when none is active.
     """
     blocks = blocks or Blocks(groups if by == "block" else {}, -1)
-    sums = _Sums(prices)
     key_of = _key(by, tz, names, blocks)
-    found: dict[str, Block] = {}
-    for group, numbers in groups.items():
-        key = key_of(group)
-        sums.add(key, group, numbers)
-        if by == "block" and group.quarter is not None and key != UNKNOWN:
-            found[key] = blocks.of(group.quarter)
-    rows = [Row(key, totals, found.get(key)) for key, totals in sums.totals().items()]
+    sums = _sums(groups, key_of, prices)
+    of_all: dict[_Place, list[list[int]]] = {}
+    for (_, model, at, fast, is_long, priced), numbers in sums.items():
+        of_all.setdefault(("", model, at, fast, is_long, priced), []).append(numbers)
+    whole = _priced({place: _sum(lists) for place, lists in of_all.items()}, prices).get("", Totals())
+    if by is None:
+        return whole, ()
+    its: dict[str, Block] = {}
+    if by == "block":
+        its = {key_of(group): blocks.of(group.quarter) for group in groups if group.quarter is not None}
+        its.pop(UNKNOWN, None)
+    rows = [Row(key, totals, its.get(key)) for key, totals in _priced(sums, prices).items()]
     if by in OF_TIME:
-        return tuple(sorted(rows, key=lambda row: (row.key == UNKNOWN, row.key)))
-    return tuple(sorted(rows, key=lambda row: (-row.totals.cost_known_usd, -row.totals.tokens, row.key)))
+        return whole, tuple(sorted(rows, key=lambda row: (row.key == UNKNOWN, row.key)))
+    return whole, tuple(sorted(rows, key=lambda row: (-row.totals.cost_known_usd, -row.totals.tokens, row.key)))
 
 
-def total(groups: Mapping[Group, list[int]], prices: Prices) -> Totals:
-    """All of it in one."""
-    sums = _Sums(prices)
+def _sums(groups: Mapping[Group, list[int]], key_of: Callable[[Group], str], prices: Prices) -> dict[_Place, list[int]]:
+    """Numbers per key, model, way of billing and period of prices, to be priced once: cost is linear, and the groups
+    are many. A period begins at midnight, never within a quarter."""
+    lists: dict[_Place, list[list[int]]] = {}
+    periods: dict[str, list[int]] = {}
     for group, numbers in groups.items():
-        sums.add("", group, numbers)
-    return sums.totals().get("", Totals())
-
-
-class _Sums:
-    """Tokens are summed per model, way of billing and period of prices first and priced once: cost is linear, and the
-    groups are many.
-    """
-
-    def __init__(self, prices: Prices) -> None:
-        self._prices = prices
-        self._sums: dict[tuple[str, str, int | None, bool, bool, bool], list[int]] = {}
-        self._since: dict[str, list[int]] = {}
-
-    def add(self, key: str, group: Group, numbers: list[int]) -> None:
-        at = self._period(group)
-        place = (key, group.model, at, group.fast, group.long, group.priced)
-        sums = self._sums.get(place)
-        if sums is None:
-            self._sums[place] = numbers[: COST + 1]
-            return
-        for at_place in range(COST + 1):
-            sums[at_place] += numbers[at_place]
-
-    def _period(self, group: Group) -> int | None:
-        """When the prices began that are valid for this group; periods begin at midnight, never within a quarter."""
-        if group.quarter is None:
-            return None
-        since = self._since.get(group.model)
+        quarter, model, fast, is_long, priced, _, _ = group
+        since = periods.get(model)
         if since is None:
-            since = self._since[group.model] = [ALWAYS, *(each.since for each in self._prices.periods(group.model))]
-        return since[bisect_right(since, group.quarter * QUARTER_HOUR) - 1]
-
-    def totals(self) -> dict[str, Totals]:
-        found: dict[str, Totals] = {}
-        for (key, model, at, fast, is_long, priced), sums in self._sums.items():
-            tokens = tuple(sums[TOKENS])
-            cost = sums[COST] if priced else self._prices.cost_pico(model, tokens, fast=fast, long=is_long, at_ms=at)
-            unknown = () if cost is not None else (f"{model} (fast)" if fast else model,)
-            known = Decimal(cost or 0).scaleb(-12)
-            given, output, for_5m, for_hour, read = tokens
-            part = Totals(
-                sums[MESSAGES], given, output, for_5m + for_hour, read, None if cost is None else known, unknown, known
-            )
-            found[key] = found[key] + part if key in found else part
-        return found
+            since = periods[model] = [ALWAYS, *(each.since for each in prices.periods(model))]
+        at = None if quarter is None else since[bisect_right(since, quarter * QUARTER_HOUR) - 1]
+        place = (key_of(group), model, at, fast, is_long, priced)
+        its = lists.get(place)
+        if its is None:
+            lists[place] = [numbers]
+        else:
+            its.append(numbers)
+    return {place: _sum(its) for place, its in lists.items()}
 
 
-def _key(by: By, tz: tzinfo | None, names: Mapping[str, str], blocks: Blocks) -> Callable[[Group], str]:
+def _sum(lists: list[list[int]]) -> list[int]:
+    """Number by number, but for the times."""
+    return list(map(sum, zip(*lists, strict=True)))[: COST + 1]
+
+
+def _priced(sums: Mapping[_Place, list[int]], prices: Prices) -> dict[str, Totals]:
+    found: dict[str, Totals] = {}
+    for (key, model, at, fast, is_long, priced), numbers in sums.items():
+        tokens = tuple(numbers[TOKENS])
+        cost = numbers[COST] if priced else prices.cost_pico(model, tokens, fast=fast, long=is_long, at_ms=at)
+        unknown = () if cost is not None else (f"{model} (fast)" if fast else model,)
+        known = Decimal(cost or 0).scaleb(-12)
+        given, output, for_5m, for_hour, read = tokens
+        part = Totals(
+            numbers[MESSAGES], given, output, for_5m + for_hour, read, None if cost is None else known, unknown, known
+        )
+        found[key] = found[key] + part if key in found else part
+    return found
+
+
+def _key(by: By | None, tz: tzinfo | None, names: Mapping[str, str], blocks: Blocks) -> Callable[[Group], str]:
+    if by is None:
+        return lambda group: ""
     if by == "model":
         return lambda group: group.model
     if by == "session":
         return lambda group: group.session
     if by == "project":
         return lambda group: names.get(group.project, group.project)
+    key_of = _block_key(tz, blocks) if by == "block" else _date_key(by, tz)
     known: dict[int | None, str] = {None: UNKNOWN}
 
     def key(group: Group) -> str:
-        found = known.get(group.quarter)
+        quarter = group.quarter
+        found = known.get(quarter)
         if found is None:
-            quarter = group.quarter or 0
-            began = blocks.of(quarter).start if by == "block" else quarter * QUARTER_HOUR
-            moment = _local(began // 1000, tz)
-            found = known[group.quarter] = UNKNOWN if moment is None else _written(moment, by)
+            found = known[quarter] = key_of(quarter or 0)
         return found
 
     return key
+
+
+def _block_key(tz: tzinfo | None, blocks: Blocks) -> Callable[[int], str]:
+    return lambda quarter: _written(_local(blocks.of(quarter).start // 1000, tz), "block")
+
+
+def _date_key(by: By, tz: tzinfo | None) -> Callable[[int], str]:
+    """Of a quarter of an hour. A zone is asked for its offset twice a day (UTC) and not for each quarter: where it is
+    the same at both ends of a day it was so all day. No zone ever changed there and back within one."""
+    offsets: dict[int, int | None] = {}
+    dates: dict[int, str] = {}
+
+    def key(quarter: int) -> str:
+        day = quarter // QUARTERS
+        offset = offsets.get(day, -DAY)
+        if offset == -DAY:
+            ends = {_offset(_local(each * DAY, tz)) for each in (day, day + 1)}
+            offset = offsets[day] = ends.pop() if len(ends) == 1 else None
+        if offset is None:
+            return _written(_local(quarter * QUARTER_HOUR // 1000, tz), by)
+        local = (quarter * QUARTER_HOUR // 1000 + offset) // DAY
+        found = dates.get(local)
+        if found is None:
+            found = dates[local] = _written(_local(local * DAY, timezone.utc), by)
+        return found
+
+    return key
+
+
+def _offset(moment: datetime | None) -> int | None:
+    """Seconds east of UTC, in whole ones: a zone of the 19th century had others."""
+    offset = None if moment is None else moment.utcoffset()
+    return None if offset is None or offset.microseconds else offset.days * DAY + offset.seconds
 
 
 def _local(seconds: int, tz: tzinfo | None) -> datetime | None:
@@ -192,8 +233,10 @@ def _local(seconds: int, tz: tzinfo | None) -> datetime | None:
         return None
 
 
-def _written(moment: datetime, by: By) -> str:
+def _written(moment: datetime | None, by: By) -> str:
     """By isoformat, which writes four digits of every year, as strftime does not."""
+    if moment is None:
+        return UNKNOWN
     if by == "week":
         year, week, _ = moment.isocalendar()
         return f"{year:04}-W{week:02}"

@@ -1,54 +1,56 @@
 """Claude Code's session files (LADDERS.md, L7 rung 2): what all of them tell, and only what is new is read.
 
-    places     which there are ─┐
-    index      what is known    ├─> what is new ─> workers ─> one_file, on all cores ─> settle ─> groups
-                               ─┘                                                         └─> index
+    places     which there are, and in which state
+    index      what they told when they were last in this state; else
+    catch_up   what is new is read
 
-A file that has grown is read on from where it was left; one that was cut, rewritten or replaced is read again; one that
-was deleted (the client does that after 30 days) stays counted, and is told. Whatever cannot be read is named and left
-out, and its neighbours are counted. Imports places, index, workers, one_file, settle.
+Imports places, index, and catch_up where something is new.
 """
 
 from __future__ import annotations
 
 import gc
-import os
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from cc.usage.client_totals import Said
-from cc.usage.groups import Groups, fold, pairs_of
-from cc.usage.index import Contents, Entry, Index, Mark
+from cc.usage.groups import Groups, merge
+from cc.usage.index import Contents, Index
 from cc.usage.ledger import Ledger
-from cc.usage.one_file import FileReader, mark_of
-from cc.usage.packed import (
-    AwayError,
-    ChangedError,
-    DamagedError,
-    Delivery,
-    Known,
-    ids_of,
-    pack,
-    unpack_deliveries,
-    unpack_ids,
-    unpack_known,
-    unpack_rows,
-)
-from cc.usage.places import Listed, opened, session_files, shown, why
-from cc.usage.portions import portions
+from cc.usage.packed import AwayError, ChangedError, DamagedError, DamagedPartsError, Whole, unpack_rows
+from cc.usage.places import Listing, session_files, shown
 from cc.usage.request import Request
-from cc.usage.settle import Pool, settle, standing_twice, united
-from cc.usage.workers import MOST_BATCHES, processors, share
 
-BATCH_BYTES = 4 << 20
-TRIES = 3
-WORTH_SHARING = 2 * BATCH_BYTES
+if TYPE_CHECKING:
+    from cc.usage.done import Progress
 
-Progress = Callable[[int, int], None]
-"""Bytes read, bytes to be read."""
+TRIES = 4
+
+
+class Singles(Protocol):
+    """Where single requests come from. Raises DamagedPartsError, AwayError, ChangedError, as the index does."""
+
+    def rows(self) -> Iterable[bytes]:
+        """The packed rows of every file, in path order."""
+        ...
+
+    def portions(self, most: int) -> Iterator[list[Request]]:
+        """Every message once, about so many at a time (portions.py)."""
+        ...
+
+
+class NoSingles:
+    """Those of no files."""
+
+    def rows(self) -> Iterable[bytes]:
+        return ()
+
+    def portions(self, most: int) -> Iterator[list[Request]]:
+        return iter(())
 
 
 @dataclass
@@ -67,9 +69,9 @@ class Transcripts:
     unreadable: tuple[tuple[str, str], ...] = ()
     said: tuple[Said, ...] = ()
     notes: tuple[str, ...] = ()
-    _index: Index | None = None
-    _rows: Callable[[], Iterable[bytes]] = field(default=lambda: ())
-    _portions: Callable[[int], Iterator[list[Request]]] = field(default=lambda most: iter(()))
+    _singles: Singles | None = field(default_factory=NoSingles)
+    """None: they have to be read yet."""
+
     _again: Callable[[], Transcripts] | None = None
     _requests: list[Request] | None = field(default=None)
 
@@ -77,25 +79,29 @@ class Transcripts:
     def requests(self) -> list[Request]:
         """Every message. Groups are enough for most questions, and are there at once.
 
-        If the index has changed since, or turns out to be damaged, the files are read again.
+        If the index has changed since, or turns out to be damaged, the files are read again; `notes` tell of it.
         """
         if self._requests is None:
             try:
-                self._requests = _settled(self._rows())
-            except (DamagedError, AwayError, ChangedError) as error:
-                self._requests = self.anew(error).requests
+                if self._singles is None:
+                    raise ChangedError
+                self._requests = _settled(self._singles.rows())
+            except (DamagedPartsError, AwayError, ChangedError) as error:
+                again = self.anew(error)
+                self._requests = again.requests
+                self.notes = again.notes
         return self._requests
 
     def portions(self, most: int) -> Iterator[list[Request]]:
-        """The same, about so many at a time (portions.py). Raises DamagedError, AwayError, ChangedError: see `anew`."""
-        return self._portions(most)
+        """The same, about so many at a time. Raises DamagedPartsError, AwayError, ChangedError: see `anew`."""
+        if self._singles is None:
+            raise ChangedError
+        return self._singles.portions(most)
 
     def anew(self, error: Exception) -> Transcripts:
         """The files, read again because of this error. Raises it if the index has no part in it."""
         if self._again is None:
             raise error
-        if isinstance(error, DamagedError) and self._index is not None:
-            self._index.give_up(error)
         return self._again()
 
 
@@ -118,30 +124,65 @@ def read(
     """
     if index_directory is None:
         with _no_collection():
-            return _Reading(places, None, Contents()).read(progress)
-    index = Index(index_directory, places)
-    for _ in range(TRIES):
+            return _caught_up(session_files(places), None, progress)
+    return _with(Index(index_directory, places), places, progress, TRIES)
+
+
+def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int, *, rows: bool = False) -> Transcripts:
+    """Read with this index, and without it once `tries` have found that others keep writing it.
+
+    `rows`: single requests are asked for, too, so that what the index has of all of them together is not enough.
+    """
+    for left in reversed(range(tries)):
         try:
             with _no_collection():
-                found = _Reading(places, index, index.read()).read(progress)
-            found._again = lambda: _beside(places, index_directory)  # noqa: SLF001 - its own maker
-            return found
-        except DamagedError as error:  # a part of the index that is read only where something has changed
+                listing = session_files(places)
+                whole = None if rows else index.whole(listing.state())
+                found = _caught_up(listing, index, progress) if whole is None else _transcripts(whole, listing, index)
+        except DamagedError as error:
             index.give_up(error)
         except AwayError as error:
             index.do_without(str(error))
-        except ChangedError:
+        except (ChangedError, DamagedPartsError):
             continue
+        else:
+            if not index.off:
+                found._again = partial(_with, index, places, progress, left, rows=True)  # noqa: SLF001 - its own maker
+            return found
     index.do_without("others keep writing it")
     with _no_collection():
-        return _Reading(places, index, index.read()).read(progress)
+        return _caught_up(session_files(places), index, progress)
 
 
-def _beside(places: tuple[Path, ...], index_directory: Path) -> Transcripts:
-    """One more reading whose rows are all at hand or nearly: what the first one said of the index is no longer so."""
-    found = read(places, index_directory)
-    found._again = lambda: read(places)  # noqa: SLF001 - its own maker
-    return found
+def _caught_up(listing: Listing, index: Index | None, progress: Progress) -> Transcripts:
+    from cc.usage.catch_up import catch_up  # all that reads files, where one is to be read
+
+    whole, singles = catch_up(listing, index, Contents() if index is None else index.read(), progress)
+    return _transcripts(whole, listing, index, singles)
+
+
+def _transcripts(whole: Whole, listing: Listing, index: Index | None, singles: Singles | None = None) -> Transcripts:
+    """The same for those who ask."""
+    groups = dict(whole.groups)
+    if len(groups) < len(whole.groups):  # of a cost beyond 64 bits there are several
+        groups = {}
+        merge(groups, whole.groups)
+    counted = "session files known of it are counted as they last were"
+    return Transcripts(
+        groups=groups,
+        project_names=whole.project_names,
+        files=whole.files,
+        deleted=whole.deleted,
+        lines=whole.lines,
+        skipped=whole.skipped,
+        unreadable=tuple((shown(path), reason) for path, reason in listing.unreadable),
+        said=tuple(Said(*each) for each in whole.said),
+        notes=(
+            *(f"{shown(path)} {listing.absent[path]}: {n} {counted}" for path, n in whole.absent.items()),
+            *(index.trouble if index is not None else ()),
+        ),
+        _singles=singles,
+    )
 
 
 @contextmanager
@@ -154,243 +195,3 @@ def _no_collection() -> Iterator[None]:
     finally:
         if on:
             gc.enable()
-
-
-class _Reading:
-    """One reading of all session files."""
-
-    def __init__(self, places: tuple[Path, ...], index: Index | None, kept: Contents) -> None:
-        self._index = index
-        self._unreadable: list[tuple[str, str]] = []
-        self._listed = session_files(places, self._unreadable)
-        self._kept = kept
-        self._entries = self._kept.entries
-        self._new: dict[bytes, Entry] = {}
-        self._contested = set(kept.contested)
-
-    def read(self, progress: Progress) -> Transcripts:
-        """All of it."""
-        there = {os.fsencode(listed.path): listed for listed in self._listed}
-        todo = [listed for path, listed in there.items() if not self._is_known(path, listed)]
-        dropped = self._moved(there, todo)
-        replaced = {path: entry for path in map(os.fsencode, (each.path for each in todo))
-                    if (entry := self._entries.get(path)) is not None}  # fmt: skip
-        for listed, delivery in self._deliveries(todo, progress):
-            self._take(listed, delivery)
-        entries = [entry for _, entry in sorted({**self._entries, **self._new}.items())]
-        pool = self._settle(entries, replaced, dropped)
-        return self._told(entries, pool, there)
-
-    def _is_known(self, path: bytes, listed: Listed) -> bool:
-        entry = self._entries.get(path)
-        return entry is not None and entry.mark == listed.mark
-
-    def _moved(self, there: Mapping[bytes, Listed], todo: Sequence[Listed]) -> list[Entry]:
-        """The known files that now have another name: it is the new one that counts.
-
-        The same inode is not enough: the next file that is made takes that of one that was deleted.
-        """
-        new = {listed.mark[:2]: listed for listed in todo}
-        moved = [
-            entry
-            for path, entry in self._entries.items()
-            if path not in there and (listed := new.get(entry.mark[:2])) is not None and _goes_on(entry, listed)
-        ]
-        for entry in moved:
-            del self._entries[entry.path]
-        return moved
-
-    def _deliveries(self, todo: Sequence[Listed], progress: Progress) -> Iterator[tuple[Listed, Delivery]]:
-        """What came of reading each of these, in any order."""
-        whole = sum(listed.mark[2] for listed in todo)
-        batches = list(_batches(todo, max(BATCH_BYTES, whole // (MOST_BATCHES // 2))))
-        rows = self._known_rows(todo)
-
-        def work(number: int) -> bytes:
-            return pack([self._read_one(place, todo[place], rows) for place in batches[number]])
-
-        processes = processors() if whole > WORTH_SHARING else 1
-        done = 0
-        for number, data in share(len(batches), work, processes):
-            for delivery in unpack_deliveries(data):
-                yield todo[delivery.number], delivery
-            done += sum(todo[place].mark[2] for place in batches[number])
-            progress(done, whole)
-
-    def _known_rows(self, todo: Sequence[Listed]) -> dict[bytes, bytes]:
-        """The rows of files that may have grown: read before anything is forked."""
-        if self._index is None:
-            return {}
-        known = [entry for listed in todo if (entry := self._entries.get(os.fsencode(listed.path))) is not None]
-        found = self._index.rows([entry.id for entry in known if entry.id is not None])
-        return {entry.path: found[entry.id] for entry in known if entry.id in found}
-
-    def _read_one(self, number: int, listed: Listed, rows: Mapping[bytes, bytes]) -> Delivery:
-        descriptor = None
-        try:
-            descriptor, mark = opened(listed)
-            known, kept = self._left_at(listed, descriptor, mark, rows)
-            found = FileReader(known, kept).read(descriptor, mark[2])
-        except OSError as error:  # when it was opened, or in the middle of it: a disk, a network mount
-            return Delivery(number, None, why=why(error))
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-        known.groups = pairs_of(fold(request for request, _ in found))
-        return Delivery(number, known, mark, pack(found), ids_of(found).tobytes())
-
-    def _left_at(
-        self, listed: Listed, descriptor: int, mark: Mark, rows: Mapping[bytes, bytes]
-    ) -> tuple[Known, list[tuple[Request, str | None]]]:
-        """Where to go on, if the file is the known one and has only grown; else its beginning."""
-        path = os.fsencode(listed.path)
-        entry, packed = self._entries.get(path), rows.get(path)
-        anew = Known(listed.folder, listed.session)
-        if entry is None or packed is None or entry.known.tail_counts:
-            return anew, []
-        grown = entry.mark[:2] == mark[:2] and mark[2] > entry.mark[2]
-        if not grown or mark_of(descriptor, entry.known.end) != entry.known.mark:
-            return anew, []
-        return unpack_known(pack(entry.known)), unpack_rows(packed)
-
-    def _take(self, listed: Listed, delivery: Delivery) -> None:
-        path = os.fsencode(listed.path)
-        if delivery.known is None:
-            self._unreadable.append((listed.path, delivery.why))
-            return
-        before = self._entries.get(path)
-        number = None if before is None else before.id
-        self._new[path] = Entry(
-            path, delivery.mark, delivery.known, number, delivery.rows, unpack_ids(delivery.ids)
-        )  # fmt: skip
-
-    def _settle(self, entries: Sequence[Entry], replaced: Mapping[bytes, Entry], dropped: Sequence[Entry]) -> Pool:
-        """Who counts what, and into the index with it."""
-        pool = unpack_known(self._kept.pool).groups if self._kept.pool else []
-        if not (self._new or dropped):
-            return pool
-        ids = self._index.ids() if self._index is not None and self._entries else {}
-        _put_ids(entries, ids)
-        contested = self._contested
-        changed = list(self._new.values())
-        gone = [ids.get(entry.id or 0, array("I")) for entry in (*replaced.values(), *dropped)]
-        if not self._only_new(entries, contested, gone):  # else each of them settles it alone
-            twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
-            other = twice ^ contested
-            again = [
-                entry
-                for entry in entries
-                if entry.path not in self._new and entry.ids is not None and not other.isdisjoint(entry.ids)
-            ]
-            changed, contested = [*changed, *again], twice
-            self._contested = twice
-            pool = settle(entries, again, contested, self._rows)
-        if self._index is not None:
-            numbers = [entry.id for entry in dropped if entry.id is not None]
-            packed = pack(Known("", "", groups=pool))
-            self._index.write(changed, numbers, array("I", sorted(contested)), packed)
-        return pool
-
-    def _only_new(self, entries: Sequence[Entry], contested: set[int], gone: Sequence[array[int]]) -> bool:
-        """Whether all that changed are ids that stand nowhere else: the files they are in then settle it alone."""
-        if len(self._new) > 64 or not self._entries:
-            return False
-        if any(not contested.isdisjoint(each) for each in gone):
-            return False
-        added: set[int] = set()
-        for entry in self._new.values():
-            own = entry.ids or array("I")
-            mine = set(own)
-            if len(mine) != len(own) or not added.isdisjoint(mine) or not contested.isdisjoint(mine):
-                return False
-            added |= mine
-        return all(entry.path in self._new or entry.ids is None or added.isdisjoint(entry.ids) for entry in entries)
-
-    def _rows(self, entries: Iterable[Entry]) -> dict[bytes, bytes]:
-        """The packed rows of these, from here or from the index. Raises what Index.rows raises."""
-        found = {entry.path: entry.rows for entry in entries if entry.rows is not None}
-        missing = {entry.id: entry.path for entry in entries if entry.rows is None and entry.id is not None}
-        if missing and self._index is not None:
-            for number, data in self._index.rows(missing).items():
-                found[missing[number]] = data
-        return found
-
-    def _told(self, entries: Sequence[Entry], pool: Pool, there: Mapping[bytes, Listed]) -> Transcripts:
-        present = [entry.known for entry in entries if entry.path in there]
-        skipped: dict[str, int] = {}
-        for known in present:
-            for kinds in (known.skipped, known.tail_skipped):
-                for kind, number in kinds.items():
-                    skipped[kind] = skipped.get(kind, 0) + number
-        return Transcripts(
-            groups=united(entries, pool),
-            project_names=_names(entry.known for entry in entries),
-            files=len(present),
-            deleted=len(entries) - len(present),
-            lines=sum(known.lines + known.tail_lines for known in present),
-            skipped=dict(sorted(skipped.items())),
-            unreadable=tuple((shown(path), reason) for path, reason in self._unreadable),
-            said=tuple(
-                Said(known.session, known.said, known.said_in_part)
-                for known in (entry.known for entry in entries)
-                if known.said is not None
-            ),
-            notes=tuple(self._index.trouble) if self._index is not None else (),
-            _index=self._index,
-            _rows=lambda: [data for _, data in sorted(self._rows(entries).items())],
-            _portions=lambda most: self._portions(entries, most),
-        )
-
-    def _portions(self, entries: Sequence[Entry], most: int) -> Iterator[list[Request]]:
-        if self._contested and self._index is not None and any(entry.ids is None for entry in entries):
-            _put_ids(entries, self._index.ids())
-        disputing = [entry for entry in entries if not self._contested.isdisjoint(entry.ids or ())]
-        return portions(entries, disputing, self._contested, self._rows, most)
-
-
-def _put_ids(entries: Iterable[Entry], ids: Mapping[int, array[int]]) -> None:
-    for entry in entries:
-        if entry.ids is None:
-            entry.ids = ids.get(entry.id or 0, array("I"))
-
-
-def _goes_on(entry: Entry, listed: Listed) -> bool:
-    """Whether this file begins with what is known of that one."""
-    if not entry.known.end or listed.mark[2] < entry.known.end:
-        return False
-    try:
-        descriptor, _ = opened(listed)
-    except OSError:
-        return False
-    try:
-        return mark_of(descriptor, entry.known.end) == entry.known.mark
-    finally:
-        os.close(descriptor)
-
-
-def _batches(todo: Sequence[Listed], most: int) -> Iterator[list[int]]:
-    """Places in `todo`, about so many bytes at a time; the largest files first, so that none is begun last."""
-    batch: list[int] = []
-    size = 0
-    for place in sorted(range(len(todo)), key=lambda place: -todo[place].mark[2]):
-        batch.append(place)
-        size += todo[place].mark[2]
-        if size >= most:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def _names(all_known: Iterable[Known]) -> dict[str, str]:
-    """The readable name of each folder: the directory that it is made of, else the first that its rows name."""
-    found: dict[str, str] = {}
-    sure: set[str] = set()
-    for known in all_known:
-        if known.cwd is not None and known.folder not in sure:
-            if known.sure:
-                sure.add(known.folder)
-                found[known.folder] = known.cwd
-            else:
-                found.setdefault(known.folder, known.cwd)
-    return found

@@ -27,6 +27,7 @@ MOST_BATCHES = 2_000
 PIPE_BYTES = 1 << 20
 F_SETPIPE_SZ = 1031  # Linux; fcntl names it since Python 3.10 there only
 CHUNK = 1 << 20
+WAIT_MS = 200
 
 Work = Callable[[int], bytes]
 
@@ -41,8 +42,12 @@ def processors(most: int = 8) -> int:
         return min(most, os.cpu_count() or 1)
 
 
-def share(batches: int, work: Work, processes: int) -> Iterator[tuple[int, bytes]]:
+def share(
+    batches: int, work: Work, processes: int, waiting: Callable[[], object] = lambda: None
+) -> Iterator[tuple[int, bytes]]:
     """`work(number)` for every batch number below `batches`, as each is done. At most MOST_BATCHES.
+
+    `waiting` is called now and then while all that is left is in the hands of copies.
 
     Raises what `work` raises in this process; in a copy that counts as not delivered, and so happens again here.
     """
@@ -66,9 +71,9 @@ def share(batches: int, work: Work, processes: int) -> Iterator[tuple[int, bytes
             missing.discard(number)
             yield number, work(number)
             for copy in copies:
-                yield from _noted(copy.delivered(wait=False), missing)
+                yield from _noted(copy.delivered(None), missing)
         for copy in copies:
-            yield from _noted(copy.delivered(wait=True), missing)
+            yield from _noted(copy.delivered(waiting), missing)
         for number in sorted(missing):
             yield number, work(number)
     finally:
@@ -106,9 +111,11 @@ class _Copy:
         self._arrived = select.poll()
         self._arrived.register(self.pipe, select.POLLIN)
 
-    def delivered(self, *, wait: bool) -> Iterator[tuple[int, bytes]]:
-        """What has come; with `wait` all that will ever come."""
-        while wait or self._arrived.poll(0):
+    def delivered(self, waiting: Callable[[], object] | None) -> Iterator[tuple[int, bytes]]:
+        """What has come; with something to do while `waiting` all that will ever come."""
+        while self._arrived.poll(0) or waiting is not None:
+            while waiting is not None and not self._arrived.poll(WAIT_MS):
+                waiting()
             data = os.read(self.pipe, CHUNK)
             if not data:
                 return

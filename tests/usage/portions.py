@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from cc.usage.packed import ChangedError
+
 if TYPE_CHECKING:
     from cc.usage.request import Request
     from cc.usage.transcripts import Transcripts
@@ -12,7 +14,10 @@ if TYPE_CHECKING:
 
 def in_portions(found: Transcripts, most: int) -> list[list[Request]]:
     """All requests, some sessions at a time, none of which comes twice."""
-    portions = list(found.portions(most))
+    try:
+        portions = list(found.portions(most))
+    except ChangedError as error:  # of the index only what is told of all files was read
+        portions = list(found.anew(error).portions(most))
     assert sorted(chain.from_iterable(portions), key=str) == sorted(found.requests, key=str)
     sessions = [{request.session for request in portion} for portion in portions]
     assert sum(map(len, sessions)) == len(set().union(*sessions))

@@ -32,7 +32,7 @@ def request(when: str | None, **more: Any) -> Request:
 
 def rows(*requests: Request, now: str = "2030-01-01T00:00", tz: tzinfo = UTC) -> tuple[Row, ...]:
     groups = fold(requests)
-    return tally.grouped(groups, "block", prices.load(), tz, {}, Blocks(groups, at(now)))
+    return tally.added_up(groups, "block", prices.load(), tz, {}, Blocks(groups, at(now)))[1]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_block_is_the_same_whatever_part_of_it_is_asked_for() -> None:
     requests = [request("2026-11-24T10:40"), request("2026-11-24T13:10", model="claude-haiku-4-5")]
     groups = fold(requests)
     haiku = tally.chosen(groups, UsageQuery(model="claude-haiku-4-5"), {})
-    (row,) = tally.grouped(haiku, "block", prices.load(), UTC, {}, Blocks(groups, 0))
+    _, (row,) = tally.added_up(haiku, "block", prices.load(), UTC, {}, Blocks(groups, 0))
     assert (row.key, row.totals.messages) == ("2026-11-24T10:00", 1)
 
 

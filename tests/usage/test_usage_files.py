@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cc.usage import decode, places, prices, recover, tally, transcripts  # noqa: F401 - imported before rights are given up
+from cc.usage import catch_up, places, prices, recover, tally, transcripts  # noqa: F401 - before rights are given up
 from cc.usage.groups import fold
 from cc.usage.model import moment
 from tests.usage.rows import CLIENT_ROWS, RECORDED, row, session_file, write

@@ -1,65 +1,20 @@
-"""Reading with an index is reading without one, whatever has happened to the files and to the index in between."""
+"""Reading with an index is reading without one, whatever has happened to the files in between."""
 
 from __future__ import annotations
 
 import os
 import random
-import sqlite3
-import subprocess
-import sys
-from contextlib import closing
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cc.usage import transcripts, workers
+from cc.usage import transcripts
 from cc.usage.groups import fold, messages_of
-from tests.usage.portions import in_portions
+from cc.usage.settle import any_stands_in
+from tests.usage.indexed import ONE, THREE, TWO, both, opens, output
 from tests.usage.rows import row, session_file, text, write
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "claude"
-
-
-def both(root: Path, kept: Path) -> transcripts.Transcripts:
-    """With the index and without one: the same but for what has been deleted."""
-    found, anew = transcripts.read((root,), kept), transcripts.read((root,))
-    assert found.notes == ()
-    for name in ("groups", "files", "lines", "skipped", "unreadable", "project_names", "said"):
-        assert getattr(found, name) == getattr(anew, name), name
-    assert fold(found.requests) == found.groups
-    assert sorted(found.requests, key=str) == sorted(anew.requests, key=str)
-    for most in (1, 7, 10**6):
-        in_portions(found, most)
-    return found
-
-
-def output(found: transcripts.Transcripts) -> int:
-    return sum(sums[2] for sums in found.groups.values())
-
-
-def opens(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The session files that are opened from now on."""
-    seen: list[str] = []
-    really = os.open
-
-    def opening(path: Any, *more: Any, **named: Any) -> int:
-        if str(path).endswith(".jsonl"):
-            seen.append(os.path.basename(path))
-        return really(path, *more, **named)
-
-    monkeypatch.setattr(os, "open", opening)
-    return seen
 
 
 def test_what_has_not_changed_is_not_opened_again(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,9 +41,6 @@ def test_only_what_was_appended_is_read(root: Path, kept: Path, monkeypatch: pyt
     assert sum(sizes) < whole / 10
     monkeypatch.undo()
     both(root, kept)
-
-
-ONE, TWO, THREE = (text(row(f"m{n}", f"r{n}", output=n)) for n in (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -187,7 +139,7 @@ def test_at_random(root: Path, kept: Path) -> None:
     paths = [session_file(root, f"s{number}", f"-p{number % 3}") for number in range(6)]
 
     def line() -> bytes:
-        kind, one = rng.randrange(12), rng.randrange(25)
+        kind, one = rng.randrange(12), rng.randrange(25) if rng.random() < 0.5 else rng.randrange(25, 10_000)
         if kind == 0:
             return rng.choice([b"42", b"", b"{", b"\0\0", ONE[:50], ONE + TWO])
         more: dict[str, Any] = {"uuid": f"u{one}"} if rng.random() < 0.5 else {}
@@ -210,47 +162,6 @@ def test_at_random(root: Path, kept: Path) -> None:
         else:
             path.write_bytes(data[: rng.randrange(len(data) + 1)] if change == 4 else fresh)
         both(root, kept)
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda path: path.write_bytes(b"no database"),
-        lambda path: path.write_bytes(path.read_bytes()[:5000]),
-        lambda path: path.write_bytes(path.read_bytes()[:8192] + os.urandom(20000)),
-        lambda path: (path.unlink(), path.mkdir()),
-        lambda path: (path.unlink(), os.mkfifo(path)),
-        lambda path: sql(path, "PRAGMA user_version = 99"),
-        lambda path: sql(path, "PRAGMA application_id = 1"),
-        lambda path: sql(path, "UPDATE file SET known = x'00'"),
-        lambda path: sql(path, "UPDATE body SET rows = x'ff', ids = x'ff'"),
-        lambda path: sql(path, "DELETE FROM meta"),
-        lambda path: sql(path, "DROP TABLE body"),
-    ],
-)
-def test_a_damaged_index_costs_one_reading_is_told_and_made_anew(root: Path, kept: Path, damage: Any) -> None:
-    path = write(session_file(root), ONE, TWO)
-    write(session_file(root, "other"), ONE, THREE)
-    both(root, kept)
-    (index,) = kept.iterdir()
-    damage(index)
-    with path.open("ab") as file:
-        file.write(text(row("m9", "r9", output=9)) + b"\n")
-    found = transcripts.read((root,), kept)
-    assert output(found) == 15
-    assert found.notes
-    assert str(index) in found.notes[0]
-    if not index.is_dir():
-        both(root, kept)
-
-
-def test_an_index_that_is_empty_is_one_whose_first_writer_is_at_work(root: Path, kept: Path) -> None:
-    write(session_file(root), ONE)
-    both(root, kept)
-    (index,) = kept.iterdir()
-    index.write_bytes(b"")
-    assert output(both(root, kept)) == 1
-    assert index.stat().st_size > 0
 
 
 def test_a_file_that_got_the_inode_of_a_deleted_one_is_another_file(root: Path, kept: Path) -> None:
@@ -285,90 +196,6 @@ def test_a_file_changed_in_place_is_read_again(root: Path, kept: Path) -> None:
     assert output(both(root, kept)) == 39 * 10 + 55 + 1
 
 
-@pytest.mark.parametrize("moment", ["while it is read", "while a body is read"])
-def test_trouble_of_the_moment_is_no_damage_and_loses_nothing(
-    root: Path, kept: Path, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    write(session_file(root, "old"), ONE)
-    path = write(session_file(root), TWO)
-    both(root, kept)
-    session_file(root, "old").unlink()
-    assert output(transcripts.read((root,), kept)) == 3
-    write(path, TWO, THREE)
-    index = next(each for each in kept.iterdir() if each.suffix == ".db")
-    with closing(sqlite3.connect(index, isolation_level=None)) as other:
-        if moment == "while it is read":
-            other.execute("BEGIN EXCLUSIVE")
-        else:
-            really = transcripts.Index.rows
-
-            def rows(self: Any, wanted: Any) -> Any:
-                if not other.in_transaction:
-                    other.execute("BEGIN EXCLUSIVE")
-                return really(self, wanted)
-
-            monkeypatch.setattr(transcripts.Index, "rows", rows)
-        found = transcripts.read((root,), kept)
-    monkeypatch.undo()
-    assert output(found) == 5  # without what only the index knows, and it says so
-    assert "in use by another process" in found.notes[0]
-    assert output(transcripts.read((root,), kept)) == 6
-    assert [each.name for each in kept.iterdir()] == [index.name]
-
-
-def test_a_writer_that_was_killed_half_way_is_rolled_back(root: Path, kept: Path) -> None:
-    write(session_file(root, "old"), ONE)
-    write(session_file(root), TWO)
-    both(root, kept)
-    session_file(root, "old").unlink()
-    (index,) = kept.iterdir()
-    code = (
-        "import os, sqlite3, sys; d = sqlite3.connect(sys.argv[1], isolation_level=None);"
-        "d.execute('PRAGMA cache_size = 1'); d.execute('BEGIN IMMEDIATE');"
-        "d.execute('CREATE TABLE x (y BLOB)');"
-        "[d.execute('INSERT INTO x VALUES (randomblob(9000))') for _ in range(99)];"
-        "d.execute('DELETE FROM file'); os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(index)], check=False)
-    assert Path(f"{index}-journal").exists()
-    found = transcripts.read((root,), kept)
-    assert (output(found), found.deleted, found.notes) == (3, 1, ())
-
-
-def test_another_that_wrote_in_between_makes_it_begin_anew(
-    root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows without ids would count twice where a place in the file is paired with rows from beyond it."""
-    path = write(session_file(root), row(None, None, output=1))
-    both(root, kept)
-    write(path, row(None, None, output=1), row(None, None, output=10))
-    really, others = transcripts.Index.rows, [0]
-
-    def rows(self: Any, wanted: Any) -> Any:
-        if not others[0]:
-            others[0] += 1
-            assert output(transcripts.read((root,), kept)) == 11
-        return really(self, wanted)
-
-    monkeypatch.setattr(transcripts.Index, "rows", rows)
-    found = transcripts.read((root,), kept)
-    assert (output(found), found.notes) == (11, ())
-
-
-def test_requests_are_there_also_when_the_index_was_damaged_or_written_since(root: Path, kept: Path) -> None:
-    path = write(session_file(root), ONE, TWO)
-    both(root, kept)
-    found = transcripts.read((root,), kept)
-    write(path, ONE, TWO, THREE)
-    assert output(transcripts.read((root,), kept)) == 6
-    assert sum(request.output_tokens for request in found.requests) == 6  # as it is now
-    index = next(kept.glob("*.db"))
-    for statement in ("UPDATE body SET rows = x'ff'", "DELETE FROM body"):
-        sql(index, statement)
-        for _ in range(2):
-            assert sum(request.output_tokens for request in transcripts.read((root,), kept).requests) == 6
-
-
 def test_sums_beyond_64_bits_and_times_beyond_the_year_2262(root: Path, kept: Path) -> None:
     path = write(session_file(root), *(row(f"m{n}", f"r{n}", costUSD=999_999.0) for n in range(30)))
     os.utime(path, (1.4e10, 1.4e10))
@@ -384,44 +211,6 @@ def test_a_place_whose_name_is_no_text(root: Path, tmp_path: Path) -> None:
         assert output(both(root, odd)) == 1
 
 
-def sql(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as database:
-        database.execute(statement)
-        database.commit()
-
-
-def test_an_index_in_use_is_not_waited_for_and_stays(root: Path, kept: Path) -> None:
-    path = write(session_file(root), ONE)
-    both(root, kept)
-    (index,) = kept.iterdir()
-    with closing(sqlite3.connect(index, isolation_level=None)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        write(path, ONE, TWO)
-        found = transcripts.read((root,), kept)
-        assert output(found) == 3
-        assert "in use by another process" in found.notes[0]
-    assert output(both(root, kept)) == 3
-
-
-def test_of_two_that_read_at_once_the_later_does_not_undo_what_the_earlier_wrote(root: Path, kept: Path) -> None:
-    path = write(session_file(root), ONE)
-    slow = transcripts.Index(kept, (root,))
-    nothing = slow.read()
-    write(path, ONE, TWO)
-    assert output(transcripts.read((root,), kept)) == 3
-    slow.write([], [], nothing.contested, b"")
-    assert output(both(root, kept)) == 3
-
-
-def test_an_index_that_cannot_be_written_costs_speed_and_is_told(root: Path, tmp_path: Path) -> None:
-    write(session_file(root), ONE)
-    in_the_way = tmp_path / "file"
-    in_the_way.write_text("")
-    found = transcripts.read((root,), in_the_way / "index")
-    assert output(found) == 1
-    assert "cannot be" in found.notes[0]
-
-
 def test_each_set_of_roots_has_its_own(root: Path, kept: Path, tmp_path: Path) -> None:
     write(session_file(root), ONE)
     write(session_file(tmp_path / "second"), TWO)
@@ -431,69 +220,110 @@ def test_each_set_of_roots_has_its_own(root: Path, kept: Path, tmp_path: Path) -
     assert transcripts.read((root,), kept).deleted == 0
 
 
-def test_killed_while_it_writes_the_index_is_the_old_or_the_new_one(root: Path, kept: Path) -> None:
-    for number in range(300):
-        write(session_file(root, f"s{number}"), row(f"m{number}", f"r{number}", output=1))
-    paths = f"(Path({str(root)!r}),), Path({str(kept)!r})"
-    code = f"from pathlib import Path; from cc.usage import transcripts; transcripts.read({paths})"
-    rng = random.Random(3)  # noqa: S311
-    for _ in range(12):
-        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-        try:
-            child.wait(timeout=rng.uniform(0.05, 0.35))
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        write(session_file(root, f"s{rng.randrange(300)}"), row(f"new{rng.random()}", "r", output=1))
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows of how many files are taken out of the index, from now on."""
+    seen: list[int] = []
+    really = transcripts.Index.rows
+
+    def rows(self: transcripts.Index, wanted: Any) -> dict[int, bytes]:
+        numbers = list(wanted)
+        seen.append(len(numbers))
+        return really(self, numbers)
+
+    monkeypatch.setattr(transcripts.Index, "rows", rows)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("more", "outputs", "others"),
+    [
+        (row("new", "newer", output=1000), 1000, False),
+        (row(None, None, output=1000), 1000, False),  # without identity
+        (row("m0", "r0", output=1000), 1000 - 1, False),  # its own, further in its stream
+        (row("both", "both", output=1000), 1000 - 400, True),
+        (row("both", "both", output=1, isSidechain=True), 0, None),  # the same once more
+        (row("m1", "r1", output=1000), 1000 - 1, True),  # so far another file's alone
+        (row("new", "r0", output=1000), 1000, None),  # a request of its own under another message
+    ],
+)
+def test_what_is_added_to_a_file_that_disputes_concerns_the_others_only_if_they_tell_it_too(
+    root: Path, kept: Path, bodies: list[int], more: dict[str, Any], outputs: int, others: bool | None
+) -> None:
+    for number in range(5):
+        lines = row(f"m{number}", f"r{number}", output=1), row("both", "both", output=100 * number)
+        write(session_file(root, f"s{number}"), *lines)
+    before = output(both(root, kept))
+    with session_file(root, "s0").open("ab") as file:
+        file.write(text(more) + b"\n")
+    bodies.clear()
     found = transcripts.read((root,), kept)
-    assert found.groups == transcripts.read((root,)).groups
+    if others is not None:
+        assert (max(bodies) > 1) == others
+    assert output(found) == before + outputs or others is None
+    both(root, kept)
 
 
-def big(root: Path, files: int = 6) -> int:
-    """Sessions large enough to be shared among processes: how many messages."""
-    filler = text({"type": "user", "message": {"role": "user", "content": "x" * 90_000}})
-    for number in range(files):
-        lines = [[row(f"m{number}-{each}", f"r{number}-{each}", output=1), filler] for each in range(40)]
-        write(session_file(root, f"s{number}"), *(line for pair in lines for line in pair))
-    return files * 40
+@pytest.mark.parametrize("many", [1, 100])
+def test_an_id_stands_among_others_where_all_its_bytes_are_one_ids(many: int) -> None:
+    rng = random.Random(many)  # noqa: S311
+    ids = array("I", (rng.randrange(2**32) for _ in range(200)))
+    packed = ids.tobytes()
+    across = array("I", packed[1:-3])  # each of the bytes of two
+    absent = {one for one in across if one not in ids}
+    assert not any_stands_in(set(list(absent)[:many]), packed)
+    assert all(any_stands_in({one, *list(absent)[: many - 1]}, packed) for one in ids)
+    twice = array("I", [across[0]]).tobytes()
+    assert any_stands_in({across[0]}, packed + twice)
 
 
-def test_several_processes_say_what_one_says(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    count = big(root)
-    monkeypatch.setattr(transcripts, "processors", lambda: 1)
-    one = transcripts.read((root,))
-    monkeypatch.setattr(transcripts, "processors", lambda: 4)
-    told: list[tuple[int, int]] = []
-    several = transcripts.read((root,), progress=lambda done, whole: told.append((done, whole)))
-    assert messages_of(one.groups) == count
-    assert (several.groups, several.lines, several.files) == (one.groups, one.lines, one.files)
-    assert told[-1][0] == told[-1][1] > 8 << 20
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+@pytest.mark.parametrize("gone", ["", "projects", "projects/*", "projects/-p/a.jsonl"])
+@pytest.mark.parametrize("named", ["", "projects"])
+def test_a_root_that_is_not_there_is_told_as_such_and_its_sessions_are_counted(
+    root: Path, tmp_path: Path, kept: Path, gone: str, named: str
+) -> None:
+    """A disk that is not mounted has deleted nothing. Whichever of the two a root is given as."""
+    other = tmp_path / "other"
+    write(session_file(root, "a", "-p"), ONE)
+    write(session_file(root, "b", "-q"), TWO)
+    write(session_file(other, "c"), THREE)
+    roots = (root / named, other)
+    transcripts.read(roots, kept)
+    moved = root.with_name("elsewhere")
+    moved.mkdir()
+    parts = sorted(root.glob("projects/*")) if "*" in gone else [root / gone]
+    for number, part in enumerate(parts):
+        part.rename(moved / str(number))
+    for _ in range(2):
+        found = transcripts.read(roots, kept)
+        assert (output(found), found.files) == (6, 2 if gone.endswith("jsonl") else 1)
+        projects = root / "projects"
+        said = {"projects/*": f"{projects} is empty", "projects/-p/a.jsonl": ""}.get(gone, f"{projects} is not there")
+        notes = (f"{said}: 2 session files known of it are counted as they last were",) if said else ()
+        assert (found.notes, found.deleted) == (notes, 0 if said else 1)
+    for number, part in enumerate(parts):
+        (moved / str(number)).rename(part)
+    found = transcripts.read(roots, kept)
+    assert (output(found), found.files, found.deleted, found.notes) == (6, 3, 0, ())
 
 
-def test_what_a_killed_copy_has_not_delivered_is_done_here() -> None:
-    here = os.getpid()
+def test_a_directory_that_cannot_be_read_has_lost_nothing(
+    root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(session_file(root, "a", "-p"), ONE)
+    write(session_file(root, "b", "-q"), TWO)
+    both(root, kept)
+    locked = str(session_file(root, "a", "-p").parent)
+    really = os.scandir
 
-    def work(number: int) -> bytes:
-        if os.getpid() != here:
-            os.kill(os.getpid(), 9)
-        return str(number).encode()
+    def refusing(path: Any) -> Any:
+        if path == locked:
+            raise PermissionError(13, "Permission denied")
+        return really(path)
 
-    assert sorted(workers.share(20, work, 3)) == [(number, str(number).encode()) for number in range(20)]
-
-
-def test_what_fails_in_a_copy_fails_here_and_no_copy_is_left() -> None:
-    def work(number: int) -> bytes:
-        raise ValueError(number)
-
-    with pytest.raises(ValueError):  # noqa: PT011 - of whichever batch this process drew
-        list(workers.share(20, work, 3))
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
-
-
-def test_who_stops_listening_leaves_no_copy_behind() -> None:
-    for _ in workers.share(50, lambda number: b"x" * 100_000, 4):
-        break
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    monkeypatch.setattr(os, "scandir", refusing)
+    for _ in range(2):
+        found = transcripts.read((root,), kept)
+        assert (output(found), found.deleted, found.unreadable) == (3, 0, ((locked, "permission denied"),))
+        said = f"{locked} cannot be read (permission denied): 1 session files known of it are counted as they last were"
+        assert found.notes == (said,)

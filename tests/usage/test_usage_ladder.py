@@ -183,9 +183,7 @@ def test_a_damaged_cache_is_not_believed_and_the_next_answer_replaces_it(
     assert [one.name for one in sources.cache_dir.iterdir()] == [cache.NAME]
 
 
-def test_the_cache_of_the_version_before_is_read_and_what_it_cannot_hold_is_said(
-    sources: Sources, port: int
-) -> None:
+def test_the_cache_of_the_version_before_is_read_and_what_it_cannot_hold_is_said(sources: Sources, port: int) -> None:
     assert sources.cache_dir is not None
     sources.cache_dir.mkdir(parents=True)
     body = json.dumps({"as_of": NOW - 60, "rows": [event("r9", output_tokens=7)]}).encode()

@@ -52,14 +52,16 @@ def test_portions_of_an_index_that_has_changed_meanwhile_are_read_anew(root: Pat
     for number in range(3):
         write(session_file(root, f"s{number}"), row(f"m{number}", f"r{number}", session=f"s{number}"))
     transcripts.read((root,), kept)
-    found = transcripts.read((root,), kept)
-    portions = found.portions(1)
+    at_hand = transcripts.read((root,), kept)
+    with pytest.raises(ChangedError) as caught:
+        at_hand.portions(1)
+    portions = at_hand.anew(caught.value).portions(1)
     assert len(next(portions)) == 1
     write(session_file(root, "s3"), row("m3", "r3", session="s3"))
     transcripts.read((root,), kept)
     with pytest.raises(ChangedError) as caught:
         next(portions)
-    again = found.anew(caught.value)
+    again = at_hand.anew(caught.value)
     assert len(in_portions(again, 1)) == 4
     with pytest.raises(ChangedError):
         transcripts.read((root,)).anew(caught.value)

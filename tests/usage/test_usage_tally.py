@@ -36,7 +36,7 @@ def request(when: str | None = "2026-11-24T10:00:00+00:00", **more: Any) -> Requ
 
 
 def keys(by: Any, *requests: Request, tz: Any = timezone.utc, names: dict[str, str] | None = None) -> list[str]:
-    return [row.key for row in tally.grouped(fold(requests), by, PRICES, tz, names or {})]
+    return [row.key for row in tally.added_up(fold(requests), by, PRICES, tz, names or {})[1]]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +64,33 @@ def keys(by: Any, *requests: Request, tz: Any = timezone.utc, names: dict[str, s
 )
 def test_keys_of_time(by: str, tz: Any, when: str | None, key: str) -> None:
     assert keys(by, request(when), tz=tz) == [key]
+
+
+@pytest.mark.parametrize(
+    ("zone", "around"),
+    [
+        ("Europe/Berlin", "2026-10-25"),
+        ("America/New_York", "2026-03-08"),
+        ("Australia/Lord_Howe", "2026-04-05"),  # half an hour
+        ("Africa/Cairo", "2026-04-24"),  # at midnight: a day that begins at one o'clock
+        ("Pacific/Apia", "2011-12-30"),  # a day that never was
+        ("Asia/Kathmandu", "1985-12-31"),
+        ("America/New_York", "1883-11-18"),  # from the sun's time to the railway's
+    ],
+)
+@pytest.mark.parametrize("by", ["day", "week", "month"])
+def test_each_quarter_of_an_hour_is_of_the_date_that_its_zone_had(zone: str, around: str, by: Any) -> None:
+    tz = ZoneInfo(zone)
+    first = at(f"{around}T00:00:00+00:00") - 3 * 86_400_000
+    expected: dict[str, int] = {}
+    requests = []
+    for quarter in range(6 * 96):
+        requests.append(request()._replace(at_ms=first + quarter * 900_000))
+        moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=first + quarter * 900_000)
+        key = moment.astimezone(tz).strftime({"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}[by])
+        expected[key] = expected.get(key, 0) + 1
+    _, rows = tally.added_up(fold(requests), by, PRICES, tz)
+    assert {row.key: row.totals.messages for row in rows} == expected
 
 
 def test_times_ascend_and_the_unknown_comes_last() -> None:
@@ -98,8 +125,8 @@ def test_rows_add_up_to_the_total_whatever_they_are_grouped_by() -> None:
     ]
     total = tally.total(fold(requests), PRICES)
     for by in GROUPINGS:
-        rows = tally.grouped(fold(requests), by, PRICES, None, {})
-        assert sum((row.totals for row in rows), Totals()) == total
+        whole, rows = tally.added_up(fold(requests), by, PRICES)
+        assert sum((row.totals for row in rows), Totals()) == whole == total
     assert total.messages == len(requests)
     assert total.cost_unknown_models == (
         "claude-haiku-4-5-20251001 (fast)",

@@ -1,0 +1,110 @@
+"""An index that another version of this program wrote."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from cc.usage import transcripts
+from cc.usage.groups import fold, messages_of
+from cc.usage.index import APPLICATION
+from cc.usage.packed import VERSION
+from tests.usage.indexed import both, output, sql
+from tests.usage.rows import row, session_file, write
+
+WRITTEN_BY_1 = Path(__file__).with_name("index_version_1.sql")
+OUTPUTS = {"gone": 54_301, "gone-too": 600_000, "there": 7_000_000}
+"""Of each session's own messages; there is one more in all three, of 20, 10 and 30."""
+
+
+def version_1(root: Path, kept: Path) -> Path:
+    """The index of version 1, as if it had been written for this root."""
+    path = Path(transcripts.Index(kept, (root,)).path)
+    kept.mkdir()
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript(WRITTEN_BY_1.read_text())
+        for number, old in database.execute("SELECT id, path FROM file").fetchall():
+            new = old.replace(b"/root/of/then", os.fsencode(root))
+            database.execute("UPDATE file SET path = ? WHERE id = ?", (new, number))
+        database.execute(f"PRAGMA application_id = {APPLICATION}")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    return path
+
+
+def test_of_an_older_version_is_kept_what_only_it_knows(root: Path, kept: Path) -> None:
+    index = version_1(root, kept)
+    write(session_file(root, "there"), row("m4", "r4", output=8_000_000), row("both", "both", output=5))
+    for _ in range(2):
+        found = transcripts.read((root,), kept)
+        assert output(found) == OUTPUTS["gone"] + OUTPUTS["gone-too"] + 8_000_000 + 20
+        assert (found.files, found.deleted, found.notes, found.lines) == (1, 2, (), 2)
+        assert [(said.session, said.cost_pico) for said in found.said] == [("gone", 1_500_000_000_000)]
+        assert found.project_names == {"-elsewhere": "/home/user/project", "-home-user-project": "/home/user/project"}
+        assert fold(found.requests) == found.groups
+    with closing(sqlite3.connect(index)) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    assert [each.name for each in kept.iterdir()] == [index.name]
+
+
+def test_what_an_older_version_knows_and_no_file_tells_any_more_stays_settled(root: Path, kept: Path) -> None:
+    """Nothing is there to be read: the index is written in today's layout all the same."""
+    version_1(root, kept)
+    session_file(root).parent.mkdir(parents=True)
+    assert output(transcripts.read((root,), kept)) == sum(OUTPUTS.values()) + 30
+    write(session_file(root, "new"), row("both", "both", output=9))
+    assert output(transcripts.read((root,), kept)) == sum(OUTPUTS.values()) + 30
+
+
+def test_a_file_of_an_older_index_that_was_renamed_counts_once(root: Path, kept: Path) -> None:
+    index = version_1(root, kept)
+    lines = row("m4", "r4", output=7_000_000), row("both", "both", output=30)
+    moved = write(session_file(root, "elsewhere"), *lines)
+    status = moved.stat()
+    with closing(sqlite3.connect(index)) as database:
+        identity = (status.st_dev, status.st_ino, status.st_size)
+        database.execute("UPDATE file SET device = ?, inode = ? WHERE bytes = ?", identity)
+        database.commit()
+    found = transcripts.read((root,), kept)
+    assert (output(found), found.deleted) == (sum(OUTPUTS.values()) + 30, 2)
+
+
+def test_of_an_older_index_that_is_damaged_in_part_the_rest_is_kept_and_the_loss_is_told(
+    root: Path, kept: Path
+) -> None:
+    index = version_1(root, kept)
+    sql(index, "UPDATE body SET rows = x'ff' WHERE id = 1")
+    session_file(root).parent.mkdir(parents=True)
+    found = transcripts.read((root,), kept)
+    assert output(found) == OUTPUTS["gone-too"] + OUTPUTS["there"] + 30
+    lost = f"what 1 that cannot be read any more told is lost: {session_file(root, 'gone')}"
+    assert found.notes == (f"the index {index} was damaged in part: {lost}",)
+    assert transcripts.read((root,), kept).notes == ()
+
+
+def test_two_processes_may_take_it_over_at_once(root: Path, kept: Path) -> None:
+    version_1(root, kept)
+    write(session_file(root, "new"), row("m9", "r9", output=1))
+    slow = transcripts.Index(kept, (root,))
+    old = slow.read()
+    assert messages_of(transcripts.read((root,), kept).groups) == 8
+    slow.write([], [], old.contested, b"")
+    found = transcripts.read((root,), kept)
+    assert (messages_of(found.groups), found.deleted, found.notes) == (8, 3, ())
+
+
+def test_one_of_a_newer_version_is_left_alone_and_told(root: Path, kept: Path) -> None:
+    write(session_file(root), row(output=3))
+    both(root, kept)
+    (index,) = kept.iterdir()
+    sql(index, f"PRAGMA user_version = {VERSION + 1}")
+    before = index.read_bytes()
+    write(session_file(root), row(output=4))
+    found = transcripts.read((root,), kept)
+    assert output(found) == 4
+    said = f"is of a newer version, {VERSION + 1}, than this program's, {VERSION}, and is left alone"
+    cost = "all files were read, and deleted ones are not counted"
+    assert found.notes == (f"the index {index} {said}: {cost}",)
+    assert (index.read_bytes(), [each.name for each in kept.iterdir()]) == (before, [index.name])
