@@ -21,6 +21,7 @@ from cc.usage.groups import Groups, fold, pairs_of
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.one_file import FileReader, mark_of
 from cc.usage.packed import (
+    Columns,
     Delivery,
     Known,
     Pool,
@@ -259,7 +260,7 @@ class Reading:
                     skipped[kind] = skipped.get(kind, 0) + number
         deleted, absent = self._listing.gone(entry.path for entry in entries if entry.path not in there)
         return Whole(
-            groups=pairs_of(groups),
+            groups=Columns.of(pairs_of(groups)),
             project_names=_names(entry.known for entry in entries),
             files=len(present),
             deleted=deleted,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from zlib import crc32
 
 import msgspec
@@ -54,6 +55,44 @@ class Known(msgspec.Struct, array_like=True):
     groups: list[tuple[Group, list[int]]] = []
 
 
+class Columns(msgspec.Struct, array_like=True):
+    """Groups in half the bytes: a list for each part of their keys and for each of their numbers, a word that
+    stands in many of them once. A key's words are places in `words`."""
+
+    words: list[str]
+    quarters: list[int | None]
+    models: list[int]
+    fast: list[bool]
+    long: list[bool]
+    priced: list[bool]
+    sessions: list[int]
+    projects: list[int]
+    numbers: list[list[int]]
+
+    @classmethod
+    def of(cls, groups: Pool) -> Columns:
+        places: dict[str, int] = {}
+        keys = [key for key, _ in groups]
+        models, sessions, projects = (
+            [places.setdefault(word, len(places)) for word in words]
+            for words in ([key.model for key in keys], [key.session for key in keys], [key.project for key in keys])
+        )
+        return cls(
+            list(places), [key.quarter for key in keys], models, [key.fast for key in keys],
+            [key.long for key in keys], [key.priced for key in keys], sessions, projects,
+            [list(column) for column in zip(*(sums for _, sums in groups), strict=True)],
+        )  # fmt: skip
+
+    def groups(self) -> Pool:
+        word = self.words.__getitem__
+        keys = zip(
+            self.quarters, map(word, self.models), self.fast, self.long, self.priced,
+            map(word, self.sessions), map(word, self.projects), strict=True,
+        )  # fmt: skip
+        made = map(partial(tuple.__new__, Group), keys)  # without the frame of a NamedTuple's own
+        return list(zip(made, map(list, zip(*self.numbers, strict=True)), strict=True))
+
+
 class Whole(msgspec.Struct, array_like=True):
     """What all session files tell together: kept for as long as none of them changes.
 
@@ -61,7 +100,7 @@ class Whole(msgspec.Struct, array_like=True):
     known of directories that could not be listed, by directory; `deleted` are in none of these.
     """
 
-    groups: Pool
+    groups: Columns
     project_names: dict[str, str]
     files: int
     deleted: int

@@ -163,10 +163,11 @@ def _caught_up(listing: Listing, index: Index | None, progress: Progress) -> Tra
 
 def _transcripts(whole: Whole, listing: Listing, index: Index | None, singles: Singles | None = None) -> Transcripts:
     """The same for those who ask."""
-    groups = dict(whole.groups)
-    if len(groups) < len(whole.groups):  # of a cost beyond 64 bits there are several
+    pairs = whole.groups.groups()
+    groups = dict(pairs)
+    if len(groups) < len(pairs):  # of a cost beyond 64 bits there are several
         groups = {}
-        merge(groups, whole.groups)
+        merge(groups, pairs)
     counted = "session files known of it are counted as they last were"
     return Transcripts(
         groups=groups,
