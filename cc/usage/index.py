@@ -57,7 +57,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NU
 """
 NUMBERS = struct.Struct("=5q")  # what the row of a file is sealed with, of its numbers
 FEW = 500
-"""Bodies are looked up one by one up to here; of more than that all are gone through."""
+"""So many bodies are looked up one by one; for more all are gone through."""
 NAMED = 3
 """Lost files whose paths are told; of the others how many they are."""
 
@@ -226,12 +226,13 @@ class Index:
                 database.execute("BEGIN")
                 if (_pragma(database, "application_id"), _pragma(database, "user_version")) != (APPLICATION, VERSION):
                     return None
-                if _meta(database, ("state",)).get("state") != state:
-                    return None
-                found = _meta(database, ("whole",)).get("whole")
-                return None if found is None else unpack_whole(found)
-        except (sqlite3.Error, OSError, DamagedError):  # `read`, which is next, says what it is
-            return None
+                found = _meta(database, ("whole",)) if _meta(database, ("state",)).get("state") == state else {}
+                return unpack_whole(found["whole"]) if found else None
+        except sqlite3.Error as error:
+            self._judge(error)
+        except (OSError, DamagedError):  # `read`, which is next, says what it is
+            pass
+        return None
 
     def write(
         self,

@@ -262,3 +262,22 @@ def test_killed_while_it_writes_the_index_is_the_old_or_the_new_one(root: Path, 
         write(session_file(root, f"s{rng.randrange(300)}"), row(f"new{rng.random()}", "r", output=1))
     found = transcripts.read((root,), kept)
     assert found.groups == transcripts.read((root,)).groups
+
+
+def test_an_index_in_use_is_asked_once(root: Path, kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who asks waits for a moment each time, and two of them would be felt."""
+    write(session_file(root), ONE)
+    both(root, kept)
+    (index,) = kept.iterdir()
+    asked: list[str] = []
+    really = sqlite3.connect
+
+    def connect(name: str, **more: Any) -> sqlite3.Connection:
+        asked.append(name)
+        return really(name, **more)
+
+    with closing(really(index, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        assert output(transcripts.read((root,), kept)) == 1
+    assert len(asked) == 1
