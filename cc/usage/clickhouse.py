@@ -114,7 +114,9 @@ class ClickHouse:
         """
 
         def reached(url: str) -> str:
-            self._ask(url, "", b"SELECT 1", {}, {})
+            said = self._ask(url, "", b"SELECT 1", {}, {})
+            if said.strip() != b"1":
+                raise _bad_answer(url, said, "it is not what was asked for")
             return url
 
         url = self._in_turn(reached)

@@ -271,3 +271,17 @@ def test_what_is_compared_and_written_is_one_replica(server: Server, port: int) 
     assert ClickHouse((dead, server.url, dead), "cc", SECRET).first_in_reach().urls == (server.url,)
     with pytest.raises(Failure, match="connection refused"):
         ClickHouse((dead,)).first_in_reach()
+
+
+@pytest.mark.parametrize("body", [b"<html>a router says hello</html>", b"", b"1\nCode: 159. DB::Exception: Timeout"])
+def test_what_answers_and_is_no_store_is_not_the_one_in_reach(server: Server, body: bytes) -> None:
+    server.reply = say(200, body)
+    other = Server()
+    try:
+        other.reply = say(200, b"1\n")
+        assert ClickHouse((server.url, other.url)).first_in_reach().urls == (other.url,)
+    finally:
+        other.close()
+    with pytest.raises(Failure) as caught:
+        ClickHouse((server.url,)).first_in_reach()
+    assert (caught.value.code, server.url in caught.value.message) == ("bad_answer", True)
