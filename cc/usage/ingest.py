@@ -113,6 +113,7 @@ def ingest(files: Transcripts, store: ClickHouse, came: Ingested, progress: Prog
         came.differing += len(differing)
         comes, gone = _difference(rows, differing, store, there)
         came.stored += len(rows) - len(comes)
+        progress(came.stored, came.requests)
         for batch in in_batches(comes, gone):
             removed = writer.write(batch)
             came.removed += removed

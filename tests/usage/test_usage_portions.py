@@ -48,6 +48,15 @@ def test_sessions_of_which_one_has_copied_anothers_messages_come_together(root: 
         ]  # fmt: skip
 
 
+def test_a_file_of_several_sessions_gives_each_of_them_once(root: Path, kept: Path) -> None:
+    rows = [row(f"m{number}", f"r{number}", session=f"s{number % 3}") for number in range(9)]
+    write(session_file(root, "resumed"), *rows)
+    write(session_file(root, "s1"), row("m9", "r9", session="s1"))
+    for directory in (None, kept, kept):
+        portions = in_portions(transcripts.read((root,), directory), 1)
+        assert sorted(len(portion) for portion in portions) == [3, 3, 4]
+
+
 def test_portions_of_an_index_that_has_changed_meanwhile_are_read_anew(root: Path, kept: Path) -> None:
     for number in range(3):
         write(session_file(root, f"s{number}"), row(f"m{number}", f"r{number}", session=f"s{number}"))
