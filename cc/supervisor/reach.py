@@ -148,7 +148,10 @@ class Reach:
         try:
             found = wait_for(self._context, "the supervisor to answer", look, within=START_S)
             if found is None:
-                raise Failure(f"it did not answer within {START_S:g} s", code="deadline", evidence=_tail(log, began))
+                told = _tail(log, began)
+                last = () if child.alive() else told[-1:]  # why it has given up its place
+                why = "; ".join((f"it did not answer within {START_S:g} s", *last))
+                raise Failure(why, code="deadline", evidence=told)
         except Failure:
             child.poll()  # if it ended, it is ours to bury; else it must not wake up when nobody expects it any more
             # Not by its mark, which the one that another `up` has just started carries too.
@@ -220,6 +223,8 @@ class Reach:
         if command == "down":
             return None
         try:
+            if transport.is_held(self._run):
+                raise Failure(f"somebody else holds {os.path.join(self._run, transport.LOCK)}", code="not_ours")
             stale = is_stale(self._run, is_alive)
         except Failure as in_the_way:
             why = f"would run without a supervisor: {in_the_way.message}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -248,7 +249,7 @@ def test_a_down_means_the_docker_of_whoever_types_it(box: Box) -> None:
     assert not [told for told in down.json["fallbacks"] if told["what"] == "services stop"]
 
 
-@pytest.mark.parametrize("what", ["a file", "a stranger"])
+@pytest.mark.parametrize("what", ["a file", "a stranger", "a stranger's lock"])
 def test_what_is_in_the_supervisors_place_is_foretold(box: Box, stack: ExitStack, what: str) -> None:
     daemon_down(box, stack)
     assert box.ask("up", "--no-supervisor").code == 0
@@ -258,8 +259,15 @@ def test_what_is_in_the_supervisors_place_is_foretold(box: Box, stack: ExitStack
     else:
         stranger = stack.enter_context(socket.socket(socket.AF_UNIX))
         stranger.bind(str(path))
-        stranger.listen(8)
+        if what == "a stranger":
+            stranger.listen(8)
+        else:
+            lock = stack.enter_context(path.with_name("supervisor.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
     plan, up = box.ask("plan"), box.ask("up")
     keys = ("status", "rung", "rung_name", "degraded")
     assert [plan.step("supervisor")[key] for key in keys] == [up.step("supervisor")[key] for key in keys]
     assert up.step("supervisor")["rung"] == 3
+    if what == "a stranger's lock":
+        for said in (plan, up):
+            assert str(path.with_name("supervisor.lock")) in said.step("supervisor")["reason"]
