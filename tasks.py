@@ -280,7 +280,7 @@ def plan(
     perform(
         "plan",
         options,
-        lambda session: operate(session, of, service, docker=not no_docker, supervised=not no_supervisor),
+        lambda session: operate(session, of, service, docker=not no_docker, supervised=not no_supervisor, diff=diff),
     )
 
 
@@ -320,7 +320,7 @@ def drill(options: Options, only=None, list=False, random=False, minutes=None, s
         perform(
             "drill", options, lambda session: drill_at_random(session, only, minutes, seed, asked=random, listing=list)
         )
-    perform("drill", options, lambda session: operate(session, only, listing=list), Manner(shows=list))
+    perform("drill", options, lambda session: operate(session, only, listing=list), Manner(reads=list, shows=list))
 
 
 @command(help={**LOOKS, **SHOWS})

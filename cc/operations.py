@@ -62,6 +62,10 @@ def down(session: Session, service: str | None, *, volumes: bool) -> Recap:
     import dataclasses
 
     operation = _operation(session, "down", service, volumes=volumes)
+    if volumes and not operation.everything:
+        raise UsageError(
+            "--volumes removes all data, --service stops a part", field="--volumes", hint="give one of them"
+        )
     if operation.timeout is None:
         operation = dataclasses.replace(operation, timeout=120.0)
     return _operate(session, operation)
@@ -72,10 +76,10 @@ def restart(session: Session, service: str | None) -> Recap:
     return _operate(session, _operation(session, "restart", service))
 
 
-def plan(session: Session, of: str, service: str | None, *, docker: bool, supervised: bool) -> Recap:
+def plan(session: Session, of: str, service: str | None, *, docker: bool, supervised: bool, diff: bool) -> Recap:
     """What `of` would do: up, down, restart, or a playbook file; `docker` and `supervised` are an up's.
 
-    Raises UsageError for a flag that `of` does not have.
+    Raises UsageError for a flag that `of` does not have, and for a `diff` that nobody would see.
     """
     import dataclasses
 
@@ -89,6 +93,8 @@ def plan(session: Session, of: str, service: str | None, *, docker: bool, superv
     }
     for flag in (flag for flag, wrong in flags.items() if wrong):
         raise UsageError(f"{flag} is not for a plan of {of}", field=flag)
+    if diff and session.options.quiet and not session.options.json:
+        raise UsageError("--diff shows something, and --quiet would leave nothing of it", field="--diff")
     operation = _operation(session, of if of in PLAYBOOKS else "up", service, docker=docker)
     if of not in PLAYBOOKS:
         operation = dataclasses.replace(operation, command="play", file=_playbook(of, "--of"))

@@ -61,6 +61,11 @@ class Operation:
     timeout: float | None = None
     lock_timeout: float = 0.0
 
+    @property
+    def everything(self) -> bool:
+        """Whether every service takes part."""
+        return set(self.services) == set(BY_NAME)
+
 
 def stack_verbs(password: str | None = None) -> tuple[Verb, ...]:
     """Every verb that a playbook may use here. `password` is ClickHouse's as the user gave it, if he did."""
@@ -219,10 +224,9 @@ class Orchestrator:
         except OSError as error:
             raise ConfigError(f"cannot be read: {error.strerror}", file=operation.file) from error
         containers = self._stack.containers_of(operation.services)
-        everything = len(operation.services) == len(BY_NAME)
         environ = {
             **self._stack.environ(),
-            "CC_CONTAINERS": "" if everything else ",".join(containers),
+            "CC_CONTAINERS": "" if operation.everything else ",".join(containers),
             "CC_VOLUMES": "true" if operation.volumes else "false",
         }
         read = parse(text, file=operation.file, verbs=verbs.specs(known), set_vars=operation.set_vars, environ=environ)

@@ -46,7 +46,7 @@ def chosen(words: str | None, known: Iterable[str] = tuple(BY_NAME)) -> tuple[st
     known = tuple(known)
     if words is None:
         return known
-    names = tuple(word.strip() for word in words.split(",") if word.strip())
+    names = tuple(dict.fromkeys(word.strip() for word in words.split(",") if word.strip()))
     for name in names or ("",):
         refuse_unknown(name, known, "--service")
     return names

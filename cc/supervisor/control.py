@@ -23,7 +23,7 @@ from cc.engine.step import Context
 from cc.errors import Failure, Interrupted
 from cc.services.by_hand import prove
 from cc.services.orchestrator import CONTROL, Operation, Orchestrator
-from cc.services.stack import BY_NAME, Stack
+from cc.services.stack import Stack
 from cc.supervisor import request
 from cc.supervisor.client import Client
 from cc.supervisor.reach import NAME, Foretold, Reach, Reached, tells_of_silence, unwatched
@@ -173,7 +173,7 @@ def _left_out() -> NamedOutcome:
 
 def _ends_everything(operation: Operation) -> bool:
     """Whether the supervisor ends as well."""
-    return operation.command == "down" and set(operation.services) == set(BY_NAME)
+    return operation.command == "down" and operation.everything
 
 
 def _but_the_end(listener: Listener) -> Listener:

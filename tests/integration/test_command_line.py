@@ -282,6 +282,9 @@ def test_help_is_help_wherever_it_stands(box: Box, words: tuple[str, ...]) -> No
         (("drill", "--minutes", "3"), "--minutes"),
         (("drill", "--random", "--only", "L3"), "--only"),
         (("health", "--junit", "x.xml"), "--junit"),
+        (("drill", "--list", "--junit", "x.xml"), "--junit"),
+        (("drill", "--list", "--events", "x.jsonl"), "--events"),
+        (("down", "--volumes", "--service", "clickhouse"), "--volumes"),
     ],
 )
 def test_a_flag_that_would_mean_nothing_is_refused(box: Box, words: tuple[str, ...], field: str) -> None:

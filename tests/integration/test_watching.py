@@ -113,6 +113,12 @@ def test_quiet_is_refused_by_what_only_shows_something(box: Box, words) -> None:
     assert f"{words[0]} shows something, and --quiet would leave nothing of it" in done.err
 
 
+def test_a_quiet_plan_has_no_room_for_differences_but_in_its_document(box: Box) -> None:
+    done = box.run("plan", "--quiet", "--diff")
+    assert (done.code, done.out, "--diff shows something" in done.err) == (2, "", True)
+    assert box.ask("plan", "--quiet", "--diff").code == 0
+
+
 def test_flags_of_what_runs_steps_are_refused_elsewhere_and_bad_values_everywhere(box: Box) -> None:
     for flag in ("--events", "--junit"):
         done = box.ask("status", flag, "file")

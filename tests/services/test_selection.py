@@ -61,6 +61,7 @@ def test_which_steps_a_flag_leaves_out(
         ("clickhouse", ("clickhouse",)),
         ("dashboard,clickhouse", ("dashboard", "clickhouse")),
         (" dashboard , clickhouse ,", ("dashboard", "clickhouse")),
+        ("clickhouse,dashboard,clickhouse", ("clickhouse", "dashboard")),
     ],
 )
 def test_the_services_that_a_word_names(words: str | None, found: tuple[str, ...]) -> None:
