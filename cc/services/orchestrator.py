@@ -31,7 +31,7 @@ from cc.resources.host import Verb
 from cc.resources.state import OperationLock, take_lock
 from cc.services import dashboard, leftovers, one_by_one, secret
 from cc.services.by_hand import to_start
-from cc.services.selection import left_out
+from cc.services.selection import left_out, wanted
 from cc.services.stack import BY_NAME, Stack
 from cc.services.undo import standing, undo
 
@@ -66,6 +66,11 @@ class Operation:
         """Whether every service takes part."""
         return set(self.services) == set(BY_NAME)
 
+    @property
+    def with_containers(self) -> bool:
+        """Whether a container takes part."""
+        return self.docker and any(BY_NAME[name].container for name in wanted(self.command, self.services))
+
 
 def stack_verbs(password: str | None = None) -> tuple[Verb, ...]:
     """Every verb that a playbook may use here. `password` is ClickHouse's as the user gave it, if he did."""
@@ -87,8 +92,7 @@ class Orchestrator:
         """
         started = self._stack.clock.now()
         steps, fallbacks = self._steps(operation)
-        if operation.command in PLAYBOOKS and operation.docker:
-            self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
+        self._refuse_a_stranger(operation)
         context = self._context().until(_left(operation.timeout, started, self._stack.clock.now()))
         lock, unlocked = self._lock(operation, context)
         try:
@@ -103,7 +107,7 @@ class Orchestrator:
         self, operation: Operation, steps: Sequence[Step], fallbacks: Sequence[Fallback], left: float | None
     ) -> Recap:
         host = self._stack.host()
-        before = standing(host, docker=operation.docker) if operation.command == "up" else None
+        before = standing(host, docker=operation.with_containers) if operation.command == "up" else None
         recap = self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
         self._close_breakers(operation, recap)
         recap = self._say_what_to_type(operation, recap)
@@ -149,8 +153,7 @@ class Orchestrator:
 
         What a `down` leaves over is known once it has run, not before: that step is left out.
         """
-        if operation.command in PLAYBOOKS and operation.docker:
-            self._aloud("Docker to say whose containers these are", self._refuse_a_stranger)
+        self._refuse_a_stranger(operation)
         found, fallbacks = self._steps(operation)
         steps = [
             replace(step, left_out=step.left_out or "known after the run")
@@ -232,8 +235,15 @@ class Orchestrator:
         read = parse(text, file=operation.file, verbs=verbs.specs(known), set_vars=operation.set_vars, environ=environ)
         return select(read, operation.tags, operation.start_at)
 
-    def _refuse_a_stranger(self) -> None:
-        """A project belongs to one home: another one that claims it is refused (DESIGN.md, "State")."""
+    def _refuse_a_stranger(self, operation: Operation) -> None:
+        """A project belongs to one home: another one that claims it is refused (DESIGN.md, "State").
+
+        Where no container takes part, nobody waits for a Docker that may be silent.
+        """
+        if operation.command in PLAYBOOKS and operation.with_containers:
+            self._aloud("Docker to say whose containers these are", self._refuse_another_home)
+
+    def _refuse_another_home(self) -> None:
         state = self._stack.state
         try:
             found = Docker(self._stack.host()).containers({PROJECT_LABEL: state.project})

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -81,8 +82,8 @@ def test_a_dead_daemon_is_named_and_the_run_is_degraded(box: Box) -> None:
 
 
 @contextmanager
-def silent_engine(path: Path) -> Iterator[None]:
-    """A socket that takes connections and never says a word."""
+def silent_engine(path: Path) -> Iterator[list[socket.socket]]:
+    """A socket that takes connections and never says a word: who has connected."""
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(path))
     server.listen(64)
@@ -98,7 +99,7 @@ def silent_engine(path: Path) -> Iterator[None]:
     thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
-        yield
+        yield kept
     finally:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
@@ -140,9 +141,21 @@ def test_a_docker_program_that_hangs_and_ignores_term_is_ended_with_all_it_start
 
 def test_a_silent_daemon_is_not_even_asked_where_the_user_wants_no_docker(box: Box) -> None:
     box.env["DOCKER_HOST"] = f"unix://{box.dir}/silent.sock"
-    with silent_engine(box.dir / "silent.sock"):
-        up = box.ask("up", "--no-docker", "--no-supervisor", "--timeout", "8")
+    with silent_engine(box.dir / "silent.sock") as asked:
+        up = box.ask("up", "--no-docker", "--no-supervisor")
         assert (up.code, up.json["degraded"], up.step("dashboard")["status"]) == (0, False, "changed")
+    assert asked == []
+
+
+@pytest.mark.parametrize("words", [("plan", "--of", "restart"), ("restart",), ("up",), ("down",)], ids=" ".join)
+def test_a_silent_daemon_is_not_asked_by_what_is_the_dashboards_alone(box: Box, words: tuple[str, ...]) -> None:
+    assert box.ask("up", "--no-docker", "--no-supervisor").code == 0
+    box.env["DOCKER_HOST"] = f"unix://{box.dir}/silent.sock"
+    faults = {"CC_FAULTS": f"{os.path.basename(sys.executable)} -m cc.supervisor=fail:1:it would look at Docker"}
+    with silent_engine(box.dir / "silent.sock") as asked:
+        done = box.ask(*words, "--service", "dashboard", env=faults)
+        assert (done.code, done.step("dashboard")["status"]) == (0, "ok" if words == ("up",) else "changed")
+    assert asked == []
 
 
 def test_the_users_own_no_docker_is_skipped_and_not_degraded(box: Box) -> None:
@@ -196,10 +209,11 @@ def test_without_gunicorn_flasks_own_server_answers_and_the_run_is_degraded(bare
 
 
 def test_a_dashboard_that_was_killed_is_started_again_on_its_port(bare: Box) -> None:
-    bare.ask("up", "--no-docker")
+    alone = ("up", "--no-docker", "--no-supervisor")  # whose watchdog would be the first
+    bare.ask(*alone)
     before = bare.service("dashboard")
     os.kill(before["pid"], 9)
-    assert bare.ask("up", "--no-docker").step("dashboard")["status"] == "changed"
+    assert bare.ask(*alone).step("dashboard")["status"] == "changed"
     after = bare.service("dashboard")
     assert (after["port"], after["health"]) == (before["port"], "healthy")
     assert after["pid"] != before["pid"]
