@@ -6,7 +6,7 @@
 COUNTS is a directory of texts with the counts that Anthropic's count_tokens gave for them (rosetta, udhr: MIT, from
 sanderland/ctok, tests/fixtures). The pieces are the most frequent of a vocabulary that others learnt from other texts
 (MIT): learnt from the few recorded ones they would fit those alone. What is trained is their cost in tokens, one linear
-model for each family over what can be said of a piece: rank, length, script, capitals, what kind of characters.
+model for each family over what can be said of a piece: rank, length, script, capitals, kind of characters, letters.
 
 Tried and left: a share of its own for each piece (by a hash: 0.1 points better, ten times the numbers), more pieces
 (docs/tokens.md), and the scripts' words from lists of frequencies, whose licences ask for more than MIT does.
@@ -23,6 +23,7 @@ import json
 import re
 import sys
 import zlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from cc.tokens.families import FAMILIES  # noqa: E402
-from cc.tokens.kinds import kind_of, script_of  # noqa: E402
+from cc.tokens.kinds import PROSE, kind_of, script_of  # noqa: E402
 from cc.tokens.pieces import FILE, LONGEST, MAGIC, WORDS, Apart, Estimator, load  # noqa: E402
 
 PIECES = 40_000
@@ -46,6 +47,11 @@ CLUSTERS = FOLDS = 40
 PROSE_WEIGHT = 2.0
 RIDGE = 0.1
 LEAST = 0.1
+UNSEEN = "prose, unseen"
+BY_LETTER = frozenset({"Latin", "Cyrillic", "Arabic", "Devanagari", "Marks"})
+"""Scripts whose letters can each have a cost of their own: with one language left out, others have the letter still."""
+LATIN = (0x80, 0x100, 0x180, 0x250, 0x1D00)
+"""Blocks of Latin letters: the later ones fall into more tokens."""
 
 
 class Text:
@@ -101,6 +107,11 @@ def said_of(piece: str, rank: int | None) -> dict[str, float]:
         said[f"alone {_class(piece)}"] += 1
         said["alone bytes"] += len(piece.encode())
         return said
+    for character in piece:
+        if character >= "\x80" and (script := script_of(character)) in BY_LETTER:
+            said[f"letter {character}"] += 1
+            if script == "Latin":
+                said[f"Latin from {LATIN[bisect_right(LATIN, ord(character)) - 1]:#x}"] += 1
     bucket = next(number for number, limit in enumerate(RANKS) if rank < limit)
     first = piece[1] if piece[0] == " " and len(piece) > 1 else piece[0]
     sort = "word" if first.isalpha() else "digit" if first.isdigit() else "space" if first.isspace() else "sign"
@@ -209,19 +220,28 @@ class Model:
         return (self.rows.T @ self.fit(np.ones(len(self.rows), bool))) * self.scale
 
 
-def errors_of(texts: Sequence[Text], off: Any) -> dict[str, tuple[float, ...]]:
-    """By kind: mean and 90th percentile of the error, the number of texts, the shortest one in characters.
+def several(texts: Sequence[Text]) -> set[str]:
+    """Kinds whose error can be measured: of a script that one language alone has, leaving out that leaves no script."""
+    languages = Counter(kind for kind, _ in {(text.kind, text.language) for text in texts})
+    return {kind for kind, number in languages.items() if kind == "code" or number > 1}
 
-    Only kinds that were measured: of a script that one language alone has, leaving out the language leaves no script.
+
+def errors_of(texts: Sequence[Text], off: Any) -> dict[str, tuple[float, ...]]:
+    """Of kinds that were measured: mean and 90th percentile of the error, how many texts, characters of the shortest.
+
+    Under UNSEEN those of all other kinds together.
     """
-    found = {}
-    for kind in sorted({text.kind for text in texts}):
-        own = np.array([text.kind == kind for text in texts])
-        if kind == "code" or len({text.language for text in texts if text.kind == kind}) > 1:
-            numbers = off[own].mean(), np.quantile(off[own], 0.9)
-            shortest = min(len(text.text) for text in texts if text.kind == kind)
-            found[kind] = (*(round(float(each), 4) for each in numbers), int(own.sum()), shortest)
-    return found
+    measured = several(texts)
+    by_kind: dict[str, list[int]] = {}
+    for number, text in enumerate(texts):
+        by_kind.setdefault(text.kind if text.kind in measured else UNSEEN, []).append(number)
+    return {
+        kind: (
+            *(round(float(each), 4) for each in (off[own].mean(), np.quantile(off[own], 0.9))),
+            len(own), min(len(texts[number].text) for number in own),
+        )
+        for kind, own in sorted(by_kind.items())
+    }  # fmt: skip
 
 
 def trained(texts: Sequence[Text], pieces: list[str]) -> tuple[bytes, dict[str, Any]]:
@@ -233,6 +253,7 @@ def trained(texts: Sequence[Text], pieces: list[str]) -> tuple[bytes, dict[str, 
     begun, in_order = beginnings(pieces), sorted(pieces)  # in order they take 60 kB less
     header: dict[str, Any] = {
         "pieces": len(pieces), "beginnings": len(begun), "weights": len(FAMILIES), "families": {},
+        "once": sorted({text.kind for text in texts} - several(texts)),
     }  # fmt: skip
     body, off = b"", {}
     for number, family in enumerate(FAMILIES):
@@ -243,9 +264,10 @@ def trained(texts: Sequence[Text], pieces: list[str]) -> tuple[bytes, dict[str, 
         of_pieces = np.array([cost(piece, ranks[piece]) for piece in in_order])
         least, step = float(of_pieces.min()), float(of_pieces.max() - of_pieces.min()) / 255
         body += bytes(np.rint((of_pieces - least) / step).astype(np.uint8))
+        errors = errors_of(texts, off[family])
         header["families"][family] = {
             "weights": number, "frame": FRAMES[family], "least": least, "step": step,
-            "unknown": _unknown(said, cost), "errors": errors_of(texts, off[family]),
+            "unknown": _unknown(said, cost), "unseen": errors.pop(UNSEEN), "errors": errors,
         }  # fmt: skip
     content = json.dumps(header).encode() + b"\n" + body + "\0".join(in_order + begun).encode()
     return MAGIC + zlib.compress(content, 9), off
@@ -283,17 +305,12 @@ def table(texts: Sequence[Text], off: dict[str, Any]) -> str:
         "|---|---:|" + "---:|" * (len(FAMILIES) + 1),
     ]
     rough = np.abs(np.array([len(text.text) / 4 / text.counts["v5"] for text in texts]) - 1)
-    languages = Counter(kind for kind, _ in {(text.kind, text.language) for text in texts})
-    several = lambda text: text.kind != "code" and languages[text.kind] > 1  # noqa: E731
+    measured = several(texts)
     groups: dict[str, Callable[[Text], bool]] = {
         "code": lambda text: text.kind == "code",
-        "prose, all of the next": several,
-        **{
-            kind: (lambda text, kind=kind: text.kind == kind)
-            for kind in sorted(languages)
-            if kind != "code" and languages[kind] > 1
-        },
-        "prose of a script that no other text had": lambda text: text.kind != "code" and languages[text.kind] == 1,
+        "prose, all of the next": lambda text: text.kind in measured - {"code"},
+        **{kind: (lambda text, kind=kind: text.kind == kind) for kind in sorted(measured - {"code"})},
+        "prose of a script that no other text had": lambda text: text.kind not in measured,
     }
     for name, holds in groups.items():
         own = np.array([holds(text) for text in texts])
@@ -317,6 +334,8 @@ def main(folder: str, source: str) -> None:
     Path(FILE).write_bytes(content)
     page = (ROOT / "scripts" / "tokens.md.in").read_text(encoding="utf-8")
     page = page.replace("@TABLE@", table(texts, off)).replace("@PIECES@", f"{len(pieces):,}")
+    once = sorted(kind.removeprefix(PROSE) for kind in {text.kind for text in texts} - several(texts))
+    page = page.replace("@ONCE@", ", ".join(once))
     (ROOT / "docs" / "tokens.md").write_text(page.replace("@KB@", f"{len(content) / 1000:.0f}"), encoding="utf-8")
     print(f"{len(texts)} texts, {len(pieces)} pieces, {len(content)} bytes; error on the texts it was trained on:")
     for family in FAMILIES:

@@ -31,6 +31,8 @@ RANGES = (
 
 _STARTS = [start for start, _ in RANGES]
 _NAMES = [name for _, name in RANGES]
+PROSE = "prose, "
+"""How a kind begins that ends with a script."""
 NO_SCRIPTS = frozenset({"Marks", "Symbols"})
 
 _SUFFIXES = {
@@ -72,4 +74,4 @@ def kind_of(name: str, beginning: str) -> str:
         return "code"
     scripts = Counter(script_of(character) for character in visible if character.isalpha())
     found = [script for script, _ in scripts.most_common() if script not in NO_SCRIPTS]
-    return f"prose, {found[0]}" if found else "code"
+    return PROSE + found[0] if found else "code"

@@ -18,6 +18,7 @@ from cc.engine.outcome import Tried
 from cc.errors import Failure
 from cc.tokens import api, pieces
 from cc.tokens.families import family_of
+from cc.tokens.kinds import PROSE
 from cc.tokens.measure import Measured, measure
 from cc.tokens.model import RUNGS, Ask, Counted, Coverage, Row
 from cc.tokens.pieces import Estimator, Trained
@@ -54,7 +55,7 @@ def count(ask: Ask, counter: api.Counter, data: str = pieces.FILE) -> Counted:
     if counts is None and broken is not None:
         way.failed(1, broken)
     elif counts is None and trained is not None:
-        way.notes.extend(_short(texts, trained))
+        way.notes.extend(_short(texts, trained) + _once(texts, trained))
     rung = 0 if counts is not None else 1 if trained else 2
     return Counted(
         ask=ask,
@@ -127,23 +128,33 @@ def _rows(texts: Texts, counts: Sequence[int] | None, trained: Trained | None) -
             rows.append(Row(*told, -(-text.chars // PER_TOKEN), text.chars, text.bytes))
         else:
             tokens = round(text.tokens + trained.frame) if text.kind != "empty" else 0
-            error = trained.errors.get(text.kind)
+            error = trained.error_of(text.kind)
             rows.append(Row(*told, tokens, text.chars, text.bytes, error, 2 * text.spread))
     return tuple(rows)
 
 
 def _short(texts: Texts, trained: Trained) -> list[str]:
     """That some texts are shorter than any for which the error was measured."""
-    limits = [trained.errors[text.kind].shortest for _, text in texts if _is_short(text, trained)]
+    errors = [(text, trained.error_of(text.kind)) for _, text in texts]
+    limits = [error.shortest for text, error in errors if error is not None and text.chars < error.shortest]
     if not limits:
         return []
     which = "it is" if len(texts) == 1 else f"{len(limits):,} texts are"
     return [f"{which} shorter than any whose error was measured ({max(limits):,} characters): it may be larger"]
 
 
-def _is_short(text: Measured, trained: Trained) -> bool:
-    error = trained.errors.get(text.kind)
-    return error is not None and text.chars < error.shortest
+def _once(texts: Texts, trained: Trained) -> list[str]:
+    """What is known of the error of scripts that one language alone was recorded in."""
+    kinds = {text.kind for _, text in texts} & trained.once
+    if not kinds:
+        return []
+    scripts = ", ".join(sorted(kind.removeprefix(PROSE) for kind in kinds))
+    mean, p90 = (f"{100 * share:.0f} %" for share in (trained.unseen.mean, trained.unseen.p90))
+    note = (
+        f"of {scripts} one language was recorded, so no error could be measured: it should be less than that of"
+        f" scripts without any, {mean} in the mean, nine of ten within {p90}"
+    )
+    return [note]
 
 
 def _coverage(found: Found, texts: Texts) -> Coverage:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from cc.errors import Failure
-from cc.tokens.kinds import RANGES, script_of
+from cc.tokens.kinds import PROSE, RANGES, script_of
 
 FILE = os.path.join(os.path.dirname(__file__), "pieces.bin")
 MAGIC = b"cc-tokens 2\n"
@@ -60,7 +60,8 @@ class Trained:
 
     `costs`: tokens of each piece. `beginnings`: what begins a piece and is none. `unknown`: tokens of a character in no
     piece, by script, and under its number of bytes in UTF-8 for scripts that no training text had. `frame`: what a
-    message costs that holds nothing.
+    message costs that holds nothing. `errors`: by kind of text. `unseen`: of prose in scripts that were in no training
+    text. `once`: prose in scripts of one language there: with that left out it was unseen, so its error is not known.
     """
 
     family: str
@@ -69,6 +70,13 @@ class Trained:
     unknown: Mapping[str, float]
     frame: float
     errors: Mapping[str, Error]
+    unseen: Error
+    once: frozenset[str]
+
+    def error_of(self, kind: str) -> Error | None:
+        """How far estimates of this kind are off, or None where nobody has measured that."""
+        known = self.errors.get(kind)
+        return self.unseen if known is None and kind.startswith(PROSE) and kind not in self.once else known
 
 
 def load(family: str, path: str = FILE) -> Trained:
@@ -102,7 +110,8 @@ def _parsed(family: str, content: bytes) -> Trained:
     value = [told["least"] + number * told["step"] for number in range(256)]
     costs = dict(zip(pieces[:size], map(value.__getitem__, steps), strict=True))
     errors = {kind: Error(*numbers) for kind, numbers in told["errors"].items()}
-    return Trained(family, costs, pieces[size:], told["unknown"], told["frame"], errors)
+    unseen, once = Error(*told["unseen"]), frozenset(header["once"])
+    return Trained(family, costs, pieces[size:], told["unknown"], told["frame"], errors, unseen, once)
 
 
 def _unusable(path: str, why: str, code: str = "bad_config") -> Failure:

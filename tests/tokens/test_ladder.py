@@ -19,7 +19,7 @@ from cc.tokens import api
 from cc.tokens.api import Account, Counter
 from cc.tokens.ladder import count
 from cc.tokens.model import Ask, Counted, parse
-from cc.tokens.pieces import FILE, MAGIC
+from cc.tokens.pieces import FILE, MAGIC, load
 from tests.answering import Server, say
 from tests.tokens.conftest import RECORDED
 
@@ -128,7 +128,7 @@ def test_more_texts_than_calls_are_made_is_a_reason_and_no_call(server: Server, 
 
 
 def test_more_characters_than_are_sent_is_a_reason_and_no_call(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "large").write_text("word " * (api.MOST_CHARS // 5 + 1))
+    (tmp_path / "large").write_text(" ".join(map(str, range(api.MOST_CHARS // 6))))
     counted = asked(tmp_path, url=server.url)
     assert counted.tried[0].reason == "more than 4,000,000 characters are not sent"
     assert server.asked == []
@@ -205,6 +205,24 @@ def test_what_may_fit_within_the_error_is_unsure(prose: Path, more: int) -> None
     counted = asked(prose, budget=asked(prose).tokens + more)
     assert counted.budget is not None
     assert counted.budget["fits"] == "unsure"
+
+
+def test_of_a_script_that_was_seen_once_is_told_what_is_known(tmp_path: Path) -> None:
+    (tmp_path / "thai").write_text("มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์" * 100, encoding="utf-8")
+    counted = asked(tmp_path / "thai", offline=True)
+    unseen = load("v5").unseen
+    assert (counted.kind, counted.error, counted.unmeasured) == ("prose, Thai", None, counted.tokens)
+    (note,) = counted.notes
+    assert note.startswith("of Thai one language was recorded, so no error could be measured")
+    assert f"{100 * unseen.mean:.0f} % in the mean, nine of ten within {100 * unseen.p90:.0f} %" in note
+    assert note in tokens_text(counted)
+
+
+def test_of_a_script_that_was_never_seen_the_error_is_that_of_such_scripts(tmp_path: Path) -> None:
+    (tmp_path / "mongolian").write_text("ᠬᠦᠮᠦᠨ ᠪᠦᠷ ᠲᠥᠷᠥᠵᠦ " * 300, encoding="utf-8")
+    counted = asked(tmp_path / "mongolian", offline=True)
+    assert (counted.kind, counted.unmeasured, counted.notes) == ("prose, Mongolian", 0, ())
+    assert counted.rows[0].error == load("v5").unseen
 
 
 def test_an_unmeasured_kind_never_fits_for_sure(tmp_path: Path) -> None:

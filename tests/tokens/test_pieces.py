@@ -15,7 +15,7 @@ import pytest
 from cc.errors import Failure
 from cc.tokens.families import FAMILIES
 from cc.tokens.kinds import script_of
-from cc.tokens.pieces import FILE, LONGEST, MAGIC, WORDS, WORDS_KEPT, Apart, Estimator, Trained, load
+from cc.tokens.pieces import FILE, LONGEST, MAGIC, WORDS, WORDS_KEPT, Apart, Error, Estimator, Trained, load
 from tests.tokens.conftest import RECORDED
 
 ESTIMATORS = {family: Estimator(load(family)) for family in FAMILIES}
@@ -49,6 +49,15 @@ def test_the_error_that_is_stated_keeps_the_contract(family: str) -> None:
     assert all(error.mean <= CONTRACT for kind, error in errors.items() if error.texts > 10)
     assert all(error.mean <= error.p90 and error.texts > 1 and error.shortest > 0 for error in errors.values())
     assert not {"JSON", "logs", "Markdown", "prose, Thai"} & set(errors), "nobody has measured those"
+
+
+def test_scripts_of_one_language_have_no_error_and_those_without_any_have_one() -> None:
+    trained = load("v5")
+    assert not trained.once & set(trained.errors)
+    assert {trained.error_of(kind) for kind in [*trained.once, "JSON", "empty"]} == {None}
+    assert trained.error_of("prose, Mongolian") == trained.unseen
+    assert trained.unseen.mean > 3 * trained.errors["prose, Latin"].mean
+    assert trained.error_of("prose, Latin") == trained.errors["prose, Latin"]
 
 
 def test_the_families_differ_as_their_counts_do() -> None:
@@ -137,7 +146,7 @@ BY_BYTES = {"1": 0.5, "2": 1.5, "3": 2.5, "4": 3.5}
 
 @pytest.mark.parametrize("unknown", [load("v5").unknown, BY_BYTES, {**BY_BYTES, "Han": 9.0, "Latin": 8.0}])
 def test_a_character_in_no_piece_costs_what_its_script_does_and_else_by_its_bytes(unknown: dict[str, float]) -> None:
-    estimator = Estimator(Trained("v5", {}, [], unknown, 0.0, {}))
+    estimator = Estimator(Trained("v5", {}, [], unknown, 0.0, {}, Error(0.3, 0.9, 21, 1000), frozenset()))
     borders = [number for number in range(1, sys.maxunicode) if script_of(chr(number)) != script_of(chr(number - 1))]
     near = [border + off for border in [*borders, 0x80, 0x800, 0x10000] for off in (-1, 0, 1)]
     for character in map(chr, [0, sys.maxunicode, *near, *CHANCE.sample(range(sys.maxunicode + 1), 2000)]):
