@@ -48,8 +48,9 @@ PROSE_WEIGHT = 2.0
 RIDGE = 0.1
 LEAST = 0.1
 UNSEEN = "prose, unseen"
-BY_LETTER = frozenset({"Latin", "Cyrillic", "Arabic", "Devanagari", "Marks"})
-"""Scripts whose letters can each have a cost of their own: with one language left out, others have the letter still."""
+BY_LETTER = frozenset({"Cyrillic", "Devanagari", "Marks"})
+"""Scripts whose letters each have a share in the cost. With Latin and Arabic the mean error is 0.1 to 0.3 points less,
+but median and 90th percentile are worse, and French words with an accent cost nothing."""
 LATIN = (0x80, 0x100, 0x180, 0x250, 0x1D00)
 """Blocks of Latin letters: the later ones fall into more tokens."""
 
@@ -108,10 +109,10 @@ def said_of(piece: str, rank: int | None) -> dict[str, float]:
         said["alone bytes"] += len(piece.encode())
         return said
     for character in piece:
-        if character >= "\x80" and (script := script_of(character)) in BY_LETTER:
+        if (script := script_of(character)) in BY_LETTER:
             said[f"letter {character}"] += 1
-            if script == "Latin":
-                said[f"Latin from {LATIN[bisect_right(LATIN, ord(character)) - 1]:#x}"] += 1
+        elif script == "Latin" and character >= "\x80":
+            said[f"Latin from {LATIN[bisect_right(LATIN, ord(character)) - 1]:#x}"] += 1
     bucket = next(number for number, limit in enumerate(RANKS) if rank < limit)
     first = piece[1] if piece[0] == " " and len(piece) > 1 else piece[0]
     sort = "word" if first.isalpha() else "digit" if first.isdigit() else "space" if first.isspace() else "sign"

@@ -203,12 +203,15 @@ class _Words(dict[str, float]):
 
 
 def _alone(unknown: Mapping[str, float]) -> Callable[[str], float]:
-    """What gives the tokens of a character that is in no piece: the same from each of these borders to the next."""
+    """What gives the tokens of a character that is in no piece: the same from each of these borders to the next.
+
+    Never more than it has bytes: what was learnt of a script was learnt of its longest characters.
+    """
     borders = sorted({start for start, _ in RANGES} | {0x80, 0x800, 0x10000})
     costs = []
     for first in map(chr, borders):
         size = len(first.encode("utf-8", "surrogatepass"))
-        costs.append(unknown.get(script_of(first), unknown[str(size)]))
+        costs.append(min(unknown.get(script_of(first), unknown[str(size)]), size))
     return lambda character: costs[bisect_right(borders, ord(character)) - 1]
 
 

@@ -128,7 +128,7 @@ def test_more_texts_than_calls_are_made_is_a_reason_and_no_call(server: Server, 
 
 
 def test_more_characters_than_are_sent_is_a_reason_and_no_call(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "large").write_text(" ".join(map(str, range(api.MOST_CHARS // 6))))
+    (tmp_path / "large").write_text(PROSE["text"] * (api.MOST_CHARS // len(PROSE["text"]) + 1))
     counted = asked(tmp_path, url=server.url)
     assert counted.tried[0].reason == "more than 4,000,000 characters are not sent"
     assert server.asked == []

@@ -144,14 +144,15 @@ def test_each_character_of_a_word_costs_the_same_however_little_is_settled(known
 BY_BYTES = {"1": 0.5, "2": 1.5, "3": 2.5, "4": 3.5}
 
 
-@pytest.mark.parametrize("unknown", [load("v5").unknown, BY_BYTES, {**BY_BYTES, "Han": 9.0, "Latin": 8.0}])
+@pytest.mark.parametrize("unknown", [load("v5").unknown, BY_BYTES, {**BY_BYTES, "Han": 9.0, "Latin": 2.5}])
 def test_a_character_in_no_piece_costs_what_its_script_does_and_else_by_its_bytes(unknown: dict[str, float]) -> None:
     estimator = Estimator(Trained("v5", {}, [], unknown, 0.0, {}, Error(0.3, 0.9, 21, 1000), frozenset()))
     borders = [number for number in range(1, sys.maxunicode) if script_of(chr(number)) != script_of(chr(number - 1))]
     near = [border + off for border in [*borders, 0x80, 0x800, 0x10000] for off in (-1, 0, 1)]
     for character in map(chr, [0, sys.maxunicode, *near, *CHANCE.sample(range(sys.maxunicode + 1), 2000)]):
         size = len(character.encode("utf-8", "surrogatepass"))
-        assert estimator.tokens(character) == unknown.get(script_of(character), unknown[str(size)]), character
+        expected = min(size, unknown.get(script_of(character), unknown[str(size)]))
+        assert estimator.tokens(character) == expected, character
 
 
 def test_words_are_the_whole_text() -> None:
@@ -177,7 +178,7 @@ def test_no_word_is_longer_than_what_bounds_the_search() -> None:
 )
 def test_any_text_has_an_estimate(text: str) -> None:
     tokens = ESTIMATORS["v5"].tokens(text)
-    assert 0 <= tokens <= 4 * len(text)
+    assert 0 <= tokens <= len(text.encode("utf-8", "surrogatepass"))
     assert bool(tokens) == bool(text)
 
 
