@@ -90,12 +90,13 @@ class Coverage(msgspec.Struct, frozen=True):
     """What the sources hold, before any filter: `first` and `last` are the times of the first and last
     request, RFC 3339.
 
-    `deleted_files` are no longer there and counted as they last were. `lines` are those of the session files that are,
-    blank ones not counted. `skipped_lines` could not be used, in whole or in
-    part, by kind: cut, not_json, not_an_object, nul_bytes, too_long, nested_too_deep, bad_counts. `unreadable` are the
-    files and directories that could not be read, each with why. A request is in `only_files`, `only_telemetry` or
-    `in_both`; `output_tokens_added` is by how much the files under-reported the ones in both. `client_totals` compares
-    what clients say that their sessions cost with what is counted (client_totals.py).
+    `deleted_files` are no longer there and counted as they last were; those of folders that are not there themselves
+    are counted too, and told in `notes` instead. `lines` are those of the session files that are, blank ones not
+    counted. `skipped_lines` could not be used, in whole or in part, by kind: cut, not_json, not_an_object, nul_bytes,
+    too_long, nested_too_deep, bad_counts. `unreadable` are the files and directories that could not be read, each with
+    why. A request is in `only_files`, `only_telemetry` or `in_both`; `output_tokens_added` is by how much the files
+    under-reported the ones in both. `client_totals` compares what clients say that their sessions cost with what is
+    counted (client_totals.py).
     """
 
     files: int = 0
