@@ -12,8 +12,9 @@ many groups as requests that are taken beside the files one by one (store.py), a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from cc.usage.groups import FIRST, LAST, MESSAGES, Group, Groups, messages_by_session
 from cc.usage.store_rows import NO_QUARTER
@@ -32,16 +33,15 @@ class Asked(NamedTuple):
         return self.first <= (NO_QUARTER if group.quarter is None else group.quarter) < self.after
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """What was told of the spans `asked`, none of which overlap, in the order of time.
 
     `known` is how many requests the session files held of each session in `groups` then.
     """
 
     asked: tuple[Asked, ...] = ()
-    groups: Groups = field(default_factory=dict)
-    known: Mapping[str, int] = field(default_factory=dict)
+    groups: Groups = {}
+    known: Mapping[str, int] = {}
 
     def renewed(self, newer: Added) -> Added:
         """This, but of the spans that were asked for anew what is told now."""

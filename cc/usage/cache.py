@@ -14,9 +14,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import msgspec
 
 from cc.errors import Failure
 from cc.files import os_failure, write_whole
@@ -29,13 +30,12 @@ HEAD, BEFORE = MAGIC + b"2 ", MAGIC + b"1 "
 MOST_BYTES = 512 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """What ClickHouse answered, and when: seconds since 1970."""
 
     as_of: float
     rows: list[list[str]]
-    added: Added = field(default_factory=Added)
+    added: Added = msgspec.field(default_factory=Added)
 
 
 def keep(directory: Path, answer: Kept) -> None:

@@ -23,10 +23,11 @@ import struct
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 from zlib import crc32
+
+import msgspec
 
 from cc.files import os_failure
 from cc.usage.packed import (
@@ -65,8 +66,7 @@ Mark = tuple[int, int, int, int]
 """Device, inode, bytes, nanoseconds of the last change: while all four are the same, the file is."""
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """A file of the index. `id` is None until it is written, `rows` and `ids` None where they lie in the index only."""
 
     path: bytes
@@ -77,8 +77,7 @@ class Entry:
     ids: array[int] | None = None
 
 
-@dataclass(slots=True)
-class Contents:
+class Contents(msgspec.Struct):
     """All that an index holds. `pool` are the groups of the requests whose ids are `contested`.
 
     `state` is `Listing.state` of the files as they were when all of this was found; empty if there is no such moment.
@@ -87,14 +86,14 @@ class Contents:
     parts of it are of no use, by the id to be taken out.
     """
 
-    entries: dict[bytes, Entry] = field(default_factory=dict)
-    contested: array[int] = field(default_factory=lambda: array("I"))
+    entries: dict[bytes, Entry] = {}
+    contested: array[int] = msgspec.field(default_factory=lambda: array("I"))
     pool: bytes = b""
     writing: bytes = b""
     state: bytes = b""
     settled: bool = True
     older: bool = False
-    damaged: dict[int, tuple[bytes, Mark]] = field(default_factory=dict)
+    damaged: dict[int, tuple[bytes, Mark]] = {}
 
 
 class Index:

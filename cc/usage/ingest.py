@@ -13,7 +13,6 @@ this one before their files were deleted. Imports transcripts, clickhouse, store
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -44,8 +43,7 @@ Print = tuple[int, int]
 """Of one session: how many rows, and their fingerprints in one number."""
 
 
-@dataclass
-class Ingested:
+class Ingested(msgspec.Struct):
     """What came of it, and while it runs what has come of it so far. Of the `requests` so many are `stored`."""
 
     store: str = ""

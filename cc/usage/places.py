@@ -14,11 +14,12 @@ import pwd
 import stat
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from cc.usage.request import UNKNOWN
 
@@ -53,15 +54,14 @@ class Listed(NamedTuple):
         return shown(parts[-1][: -len(SUFFIX)])
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(msgspec.Struct):
     """All session files, in path order, and each once however many paths lead to it. `unreadable` is what could not be
     listed, with why; `absent` are directories of which it is not known what is in them, with why: what is not there
     need not have been deleted."""
 
-    files: list[Listed] = field(default_factory=list)
-    unreadable: list[tuple[str, str]] = field(default_factory=list)
-    absent: dict[str, str] = field(default_factory=dict)
+    files: list[Listed] = []
+    unreadable: list[tuple[str, str]] = []
+    absent: dict[str, str] = {}
 
     def state(self, marks: Iterable[tuple[int, int, int, int]] | None = None) -> bytes:
         """16 bytes that are others as soon as there is a file more or less, or one has another mark. `marks` are those

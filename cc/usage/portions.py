@@ -10,8 +10,9 @@ Imports index, ledger, packed, settle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+
+import msgspec
 
 from cc.usage.groups import MESSAGES
 from cc.usage.index import Entry
@@ -23,15 +24,14 @@ from cc.usage.settle import RowsOf
 FILES_AT_ONCE = 100
 
 
-@dataclass(slots=True)
-class _Together:
+class _Together(msgspec.Struct):
     """Sessions that come at once. `first` is the first quarter of an hour, `entries` are places of files."""
 
-    names: set[str] = field(default_factory=set)
+    names: set[str] = set()
     first: int = 2**63
     requests: int = 0
-    entries: set[int] = field(default_factory=set)
-    settled: list[Request] = field(default_factory=list)
+    entries: set[int] = set()
+    settled: list[Request] = []
 
     def take(self, other: _Together) -> None:
         self.names |= other.names

@@ -17,11 +17,11 @@ Imports the rest of this package, errors and clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec.structs import replace
 
 from cc.clock import wall_time
@@ -50,8 +50,7 @@ def no_progress(done: int, whole: int) -> None:
     """Nobody waits."""
 
 
-@dataclass(frozen=True)
-class Sources:
+class Sources(msgspec.Struct, frozen=True):
     """Where to look. `roots` as `places.roots` gives them; `now` is seconds since 1970.
 
     `no_clickhouse` is why there is no store, in words for the user, where `clickhouse` is None. `prices` is the user's
@@ -67,8 +66,7 @@ class Sources:
     index_dir: Path | None = None
 
 
-@dataclass
-class _Look:
+class _Look(msgspec.Struct):
     """What one look at the sources has brought so far.
 
     `rows` are what ClickHouse answered of telemetry, and `asked` is the span of which it told what no file knows;
@@ -79,11 +77,11 @@ class _Look:
     as_of: float
     rows: list[list[str]] | None = None
     asked: store.Span | None = None
-    events: list[Request] = field(default_factory=list)
-    added: Added = field(default_factory=Added)
+    events: list[Request] = []
+    added: Added = msgspec.field(default_factory=Added)
     events_from: Origin = "empty"
-    tried: list[Attempt] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    tried: list[Attempt] = []
+    notes: list[str] = []
     answered: str | None = None
 
 

@@ -10,7 +10,8 @@ A question is of a span of quarters of an hour, with which the table's key begin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from cc.errors import Failure
 from cc.usage.clickhouse import ClickHouse, without_password
@@ -64,17 +65,15 @@ ROUND = 4
 """Quarters that are asked for on both sides of a span: telemetry stamps a request otherwise than its session file."""
 
 
-@dataclass
-class Found:
+class Found(msgspec.Struct):
     """`any`: the store has requests of its own in this span, whether or not they are among these."""
 
-    requests: list[Request] = field(default_factory=list)
-    groups: Groups = field(default_factory=dict)
+    requests: list[Request] = []
+    groups: Groups = {}
     any: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Quarters of an hour since 1970, the first and the one after the last."""
 
     first: int = NO_QUARTER

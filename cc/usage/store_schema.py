@@ -9,7 +9,7 @@ and it is written down when all of them are done. A store whose steps this versi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from cc.errors import Failure
 from cc.usage.clickhouse import ClickHouse, NoTableError, without_password
@@ -18,8 +18,7 @@ MIGRATIONS = "cc_migrations"
 REQUESTS = "cc_requests"
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(msgspec.Struct, frozen=True):
     """One step. Its statements can be run again at any time."""
 
     number: int

@@ -12,10 +12,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from cc.usage.client_totals import Said
 from cc.usage.groups import Groups, merge
@@ -53,27 +54,26 @@ class NoSingles:
         return iter(())
 
 
-@dataclass
-class Transcripts:
+class Transcripts(msgspec.Struct):
     """What all session files tell. `project_names` is the readable name of each folder (`Request.project`).
 
     `files` are there now, `deleted` are known from before only. `notes` are sentences about the index.
     """
 
-    groups: Groups = field(default_factory=dict)
-    project_names: Mapping[str, str] = field(default_factory=dict)
+    groups: Groups = {}
+    project_names: Mapping[str, str] = {}
     files: int = 0
     deleted: int = 0
     lines: int = 0
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = {}
     unreadable: tuple[tuple[str, str], ...] = ()
     said: tuple[Said, ...] = ()
     notes: tuple[str, ...] = ()
-    _singles: Singles | None = field(default_factory=NoSingles)
+    _singles: Singles | None = msgspec.field(default_factory=NoSingles)
     """None: they have to be read yet."""
 
     _again: Callable[[], Transcripts] | None = None
-    _requests: list[Request] | None = field(default=None)
+    _requests: list[Request] | None = None
 
     @property
     def requests(self) -> list[Request]:
