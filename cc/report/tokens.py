@@ -23,6 +23,8 @@ def tokens_text(counted: Counted, width: int | None = None) -> str:
 
 
 def _total(counted: Counted) -> str:
+    if not counted.rows:
+        return "0 tokens: no text could be read" if counted.coverage.unreadable else "0 tokens: there is no text"
     about = f"{counted.family}, {counted.kind}; {HOW[counted.rung]}"
     if counted.rung == 0:
         return f"{counted.tokens:,} tokens ({about})"
@@ -81,9 +83,10 @@ def _provenance(counted: Counted) -> list[str]:
     lines.append(f"coverage: {texts}, {size:,} characters, {sum(row.bytes for row in counted.rows):,} bytes")
     coverage = counted.coverage
     if coverage.skipped:
-        lines.append("skipped: " + ", ".join(f"{number:,} {what}" for what, number in coverage.skipped.items()))
+        lines.append("skipped: " + ", ".join(f"{what} ({number:,})" for what, number in coverage.skipped.items()))
     if coverage.invalid_bytes:
-        lines.append(f"{coverage.invalid_bytes:,} places are no UTF-8, counted as replacement characters")
+        places = "1 place is" if coverage.invalid_bytes == 1 else f"{coverage.invalid_bytes:,} places are"
+        lines.append(f"{places} no UTF-8, counted as replacement characters")
     lines += [f"not read: {path}: {why}" for path, why in coverage.unreadable]
     return lines + list(counted.notes)
 

@@ -139,7 +139,7 @@ def _short(texts: Texts, trained: Trained) -> list[str]:
     limits = [error.shortest for text, error in errors if error is not None and text.chars < error.shortest]
     if not limits:
         return []
-    which = "it is" if len(texts) == 1 else f"{len(limits):,} texts are"
+    which = "it is" if len(texts) == 1 else "1 text is" if len(limits) == 1 else f"{len(limits):,} texts are"
     return [f"{which} shorter than any whose error was measured ({max(limits):,} characters): it may be larger"]
 
 

@@ -153,7 +153,8 @@ class Counted:
             return None
         error = self.error
         off = self.sampling + (self.tokens * error.p90 if error else 0.0)
-        sure = self.rung == 0 or (error is not None and not self.unmeasured)
+        known = self.rung == 0 or (error is not None and not self.unmeasured)
+        sure = known and not self.coverage.unreadable
         room, fit = self.ask.budget, 0
         for row in sorted(self.rows, key=lambda row: row.tokens):
             room -= row.tokens

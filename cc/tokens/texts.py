@@ -121,7 +121,5 @@ def shown(path: str) -> str:
 
 
 def why(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "vanished, or never was there"
     strerror = error.strerror if isinstance(error, OSError) else None
     return (strerror or str(error)).lower()

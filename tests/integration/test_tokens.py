@@ -99,5 +99,5 @@ def test_a_directory_as_a_user_keeps_it(box: Box) -> None:
     done = box.run("tokens", "--offline", "--path", "project", "--by", "file", "--budget", "200000", "--no-color")
     assert done.code == 0
     assert "of a budget of 200,000: fits" in done.out
-    assert "skipped: 1 .git, 1 binary files" in done.out
+    assert "skipped: .git (1), binary files (1)" in done.out
     assert "project/main.py" in done.out

@@ -177,7 +177,7 @@ def test_binary_files_of_a_directory_are_counted_as_skipped(tmp_path: Path, pros
     counted = asked(tmp_path)
     assert counted.coverage.skipped == {"binary files": 1}
     assert counted.coverage.unreadable == ()
-    assert "skipped: 1 binary files" in tokens_text(counted)
+    assert "skipped: binary files (1)" in tokens_text(counted)
 
 
 def test_nothing_is_no_tokens_and_nobody_is_asked(server: Server, tmp_path: Path) -> None:
@@ -205,6 +205,31 @@ def test_what_may_fit_within_the_error_is_unsure(prose: Path, more: int) -> None
     counted = asked(prose, budget=asked(prose).tokens + more)
     assert counted.budget is not None
     assert counted.budget["fits"] == "unsure"
+
+
+def test_what_could_not_be_read_may_not_fit(prose: Path, tmp_path: Path) -> None:
+    counted = asked(prose, tmp_path / "nowhere", budget=10**6)
+    assert counted.budget is not None
+    assert counted.budget["fits"] == "unsure"
+    counted = asked(prose, tmp_path / "nowhere", budget=10)
+    assert counted.budget is not None
+    assert counted.budget["fits"] == "no"
+
+
+def test_where_no_text_was_read_no_number_pretends_to_be_an_estimate(tmp_path: Path) -> None:
+    text = tokens_text(asked(tmp_path / "nowhere", offline=True))
+    assert text.startswith("0 tokens: no text could be read\n")
+    assert "not read: " in text
+    assert "nowhere: no such file or directory" in text
+    (tmp_path / "folder").mkdir()
+    assert tokens_text(asked(tmp_path / "folder", offline=True)).startswith("0 tokens: there is no text\n")
+
+
+def test_one_short_text_among_two_is_one(tmp_path: Path, prose: Path) -> None:
+    (tmp_path / "short").write_bytes(b"a few words that are so few, and one that is broken \xff")
+    text = tokens_text(asked(prose, tmp_path / "short", offline=True))
+    assert "\n1 text is shorter than any whose error was measured" in text
+    assert "\n1 place is no UTF-8" in text
 
 
 def test_of_a_script_that_was_seen_once_is_told_what_is_known(tmp_path: Path) -> None:

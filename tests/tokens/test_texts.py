@@ -83,7 +83,7 @@ def test_a_file_that_vanishes_after_it_was_listed_is_named(tmp_path: Path) -> No
     for source in listed:
         with opened(source, found):
             pass
-    assert found.unreadable == [(str(tmp_path / "a"), "vanished, or never was there")]
+    assert found.unreadable == [(str(tmp_path / "a"), "no such file or directory")]
 
 
 def test_a_name_that_is_no_utf8_can_be_shown(tmp_path: Path) -> None:
