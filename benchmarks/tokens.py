@@ -42,7 +42,7 @@ def tokens(runs: int = 5) -> Iterator[Figure]:
         yield _speed("tokens-exact-nasty", f"{name}, all of it", data, runs, LEAST, exact=True)
     for name, character in RUNS.items():
         yield _linear(f"{name}, 2 MB", _long(character * 1000, 2 * MB), runs)
-    yield _linear("no word twice, 10 MB", _diverse(10 * MB), 1)
+    yield _linear("no word twice, 5 MB", _diverse(5 * MB), min(runs, 3))
     loading = median(seconds(lambda: load("v5")) for _ in range(runs))
     yield Figure("tokens-load", loading * 1000, "ms", f"{loading * 1000:.0f} ms for the data file", n=runs)
 

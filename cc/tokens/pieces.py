@@ -125,11 +125,11 @@ class Apart(dict[str, tuple[V, str]], Generic[V]):
     """Takes words apart, from the left always into the longest piece that is known; a character in none stands alone.
 
     Reads each character once, whatever the word: trying each length at each place took 15 look-ups a character. The
-    state is what was read and is not settled: it begins a piece. Where it can't go on, its longest piece is settled,
-    and the state is what is left; under the state stand the value of what was settled and the state after it, found
-    when needed first. Not more of them than pieces and beginnings.
+    state is what was read and is not settled. Where with the next character it begins no piece, its longest piece is
+    settled, and the state is what is left. Under the state stand the value of that piece and the state after it, found
+    when needed first: never more of them than pieces have parts.
 
-        pieces a, abcd, bc     read  a  ab  abc  x?  ->  a settled, state bc  ->  bc settled, state ""  ->  x
+        pieces a, abcd, bc     read  a  ab  abc  x?  ->  a settled, state bc  x?  ->  bc settled, state ""  ->  x
 
     `known`: the value of each piece. `beginnings`: all that begin a piece and are none. `alone`: the value of a
     character in none. Values are added up from `nothing`.
@@ -146,15 +146,8 @@ class Apart(dict[str, tuple[V, str]], Generic[V]):
 
     def of(self, word: str) -> V:
         """The sum of the values of the word's pieces."""
-        total, state = self._read(word, "")
-        while state:
-            settled, state = self[state]
-            total += settled
-        return total
-
-    def _read(self, text: str, state: str) -> tuple[V, str]:
-        begun, total = self._begun, self._nothing
-        for character in text:
+        begun, state, total = self._begun, "", self._nothing
+        for character in word:
             longer = state + character
             if longer in begun:
                 state = longer
@@ -168,18 +161,19 @@ class Apart(dict[str, tuple[V, str]], Generic[V]):
                     break
             else:
                 total += self._alone(character)
-        return total, state
+        while state:
+            settled, state = self[state]
+            total += settled
+        return total
 
     def __missing__(self, state: str) -> tuple[V, str]:
-        value = self._known.get(state)
-        if value is not None:
-            found = value, ""
-        elif len(state) == 1:
-            found = self._alone(state), ""
+        for end in range(len(state), 0, -1):
+            value = self._known.get(state[:end])
+            if value is not None:
+                found = value, state[end:]
+                break
         else:
-            settled, left = self[state[:-1]]
-            more, left = self._read(state[-1], left)
-            found = settled + more, left
+            found = self._alone(state[0]), state[1:]
         self[state] = found
         return found
 
