@@ -11,6 +11,8 @@ import stat
 
 from cc.errors import Failure
 
+ROOM = 4096  # bytes: what a small file takes on most disks
+
 
 def write_whole(path: str, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Replace `path` by `data` in one step, with these permission bits, in a directory that exists.
@@ -37,6 +39,32 @@ def write_whole(path: str, data: bytes, *, mode: int = 0o600, durable: bool = Tr
         if isinstance(error, OSError):
             raise os_failure(error, f"cannot write {path}") from error
         raise
+
+
+def full_disk(directory: str) -> str | None:
+    """That nothing more can be written there since its disk is full, and which disk that is; None if something can.
+
+    Found out by trying: of a quota the file system tells nothing.
+    """
+    tried = os.path.join(directory, f".room.{os.urandom(8).hex()}")
+    try:
+        write_whole(tried, bytes(ROOM), durable=False)
+        os.unlink(tried)
+    except Failure as failure:
+        return (
+            f"the disk of {directory} is full (mounted at {mount_of(directory)})"
+            if failure.code == "disk_full"
+            else None
+        )
+    return None
+
+
+def mount_of(path: str) -> str:
+    """The directory at which the file system of `path`, which is there, is mounted."""
+    path = os.path.realpath(path)
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _refuse_special(path: str) -> None:

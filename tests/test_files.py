@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from cc.errors import Failure, RunDeadlineError
-from cc.files import os_failure, write_whole
+from cc.files import full_disk, mount_of, os_failure, write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -202,3 +202,18 @@ def test_an_error_of_the_system_is_a_typed_failure_in_the_systems_own_words(numb
     failure = os_failure(OSError(number, os.strerror(number)), "cannot do it")
     assert (failure.code, failure.message) == (code, f"cannot do it: {os.strerror(number)}")
     assert bool(failure.hint) is (code in ("disk_full", "permission_denied"))
+
+
+def test_a_full_disk_is_named_by_where_it_is_mounted_and_nothing_is_left_on_it(tiny: Path) -> None:
+    directory = tiny / "deep" / "er"
+    directory.mkdir(parents=True)
+    assert full_disk(str(directory)) is None
+    with pytest.raises(OSError, match="No space left"):
+        (tiny / "filling").write_bytes(bytes(128 * 1024))
+    assert full_disk(str(directory)) == f"the disk of {directory} is full (mounted at {tiny})"
+    assert list(directory.iterdir()) == []
+
+
+def test_what_cannot_be_written_for_another_reason_is_no_full_disk(tmp_path: Path) -> None:
+    assert full_disk(str(tmp_path / "gone")) is None
+    assert mount_of("/") == "/"

@@ -17,6 +17,7 @@ from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Status
 from cc.engine.step import Context
 from cc.engine.waiting import wait_for
 from cc.errors import CcError, Failure, Interrupted
+from cc.files import full_disk
 from cc.resources.process_stop import OWNER, PROCESS, find_ours, stop_group
 from cc.resources.process_table import Identity
 from cc.services.stack import Stack
@@ -141,8 +142,10 @@ class Reach:
             except Failure as failure:
                 if not child.alive() and not transport.is_held(self._run):
                     said = _tail(log, began)
-                    why = "; ".join(("it ended at once", *said[-1:]))
-                    raise Failure(why, code="unhealthy", evidence=said) from failure
+                    full = None if said else full_disk(self._run)  # then it could not say that itself
+                    why = "; ".join(("it ended at once", *said[-1:], *filter(None, (full,))))
+                    code = "disk_full" if full else "unhealthy"
+                    raise Failure(why, code=code, evidence=said) from failure
                 return None
 
         try:

@@ -125,6 +125,19 @@ def fill(ballast: Path) -> None:
 
 
 @needs_root
+def test_a_supervisor_that_finds_no_room_is_gone_without_and_the_disk_is_named(box: Box) -> None:
+    with small(box.state):
+        try:
+            assert box.ask("up", "--no-docker", "--no-supervisor").code == 0
+            fill(box.state / "ballast")
+            up = box.ask("up", "--no-docker")
+            full = f"the disk of {box.state}/run is full (mounted at {box.state})"
+            assert (up.code, up.step("supervisor")["reason"].endswith(f"; {full}")) == (0, True), up.out
+        finally:
+            box.run("down")
+
+
+@needs_root
 def test_on_a_full_disk_the_watch_goes_on_and_there_is_a_record_again_once_there_is_room(box: Box) -> None:
     with small(box.state):
         try:
