@@ -17,9 +17,12 @@ RUNGS = ("full check", "ping", "no answer", "unknown")
 
 
 def health_document(found: Sequence[Health], docker: Mapping[str, str | None]) -> dict[str, Any]:
-    """The document: every service, the worst that is among them, and in which Docker it was looked (status.py)."""
+    """The document: every service, the worst that is among them, and in which Docker it was looked (status.py).
+
+    What the user left out makes nothing worse.
+    """
     return {
-        "healthy": all(each.health == "healthy" for each in found),
+        "healthy": all(each.health == "healthy" or each.left_out for each in found),
         "degraded": any(each.degraded for each in found),
         "services": [each.as_dict() for each in found],
         "docker": dict(docker),
@@ -27,8 +30,11 @@ def health_document(found: Sequence[Health], docker: Mapping[str, str | None]) -
 
 
 def health_code(found: Sequence[Health], *, strict: bool) -> int:
-    """0 if every service answers, 1 if one is unhealthy or unknown; with `strict` 3 if one is degraded."""
-    if any(each.health not in ("healthy", "degraded") for each in found):
+    """0 if every service answers, 1 if one is unhealthy or unknown; with `strict` 3 if one is degraded.
+
+    What the user left out need not answer.
+    """
+    if any(each.health not in ("healthy", "degraded") and not each.left_out for each in found):
         return 1
     return 3 if strict and any(each.degraded for each in found) else 0
 
@@ -44,7 +50,10 @@ def health_text(
             lines[number] = lines[number].replace(each.health, painted(TONES[each.health], each.health), 1)
     lines.append("")
     notes = [
-        one_line(f"{each.name}: {text}") for each in found for text in (each.reason, _metrics(each.metrics)) if text
+        one_line(f"{each.name}: {text}")
+        for each in found
+        for text in (each.left_out and f"left out: {each.left_out}", each.reason, _metrics(each.metrics))
+        if text
     ]
     for said in [*notes, *another_docker(docker, "looked at from here")]:
         lines += [said] if width is None else textwrap.wrap(said, max(width, 20), subsequent_indent="  ")

@@ -16,7 +16,8 @@ def status_document(
     breakers: Sequence[dict[str, Any]],
     docker: Mapping[str, str | None],
 ) -> dict[str, Any]:
-    """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded.
+    """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded; not what
+    the user left out.
 
     `breakers` are those that are not closed. `docker` is where Docker is: `here`, for who asks, and for the
     `supervisor` that told this (None: it was looked at from here).
@@ -27,7 +28,8 @@ def status_document(
         "degraded": [
             {"what": each["name"], "rung": each["rung"], "reason": each["reason"]}
             for each in services
-            if each["health"] != "healthy" or each["reason"]
+            if (each["health"] != "healthy" or each["reason"])
+            and not each.get("left_out")  # an older supervisor tells nothing of it
         ],
         "alerts": list(alerts),
         "breakers": list(breakers),
@@ -60,6 +62,7 @@ def status_text(document: dict[str, Any]) -> str:
     lines += [
         one_line(f"degraded: {each['what']}: {each['reason']}") for each in document["degraded"] if each["reason"]
     ]
+    lines += [f"left out: {each['name']}: {each['left_out']}" for each in document["services"] if each.get("left_out")]
     lines += alerts
     lines += [
         one_line(f"left alone for a while: {each['what']}: {each['reason']}; a command that you type tries it at once")

@@ -30,7 +30,7 @@ from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Container, Docker
 from cc.resources.port import read_port
 from cc.resources.process_table import LINUX, describe, listeners
-from cc.services import vitals
+from cc.services import omitted, vitals
 from cc.services.dashboard import Running, find_dashboard
 from cc.services.stack import BY_NAME, Service, Stack
 from cc.services.vitals import Vitals
@@ -56,7 +56,8 @@ class Health:
 
     `rung` is the rung of L10 that answered, `took_ms` the milliseconds until then, `metrics` what the full check told.
     A healthy service with a reason is less than its first choice all the same. `obstacle` is who holds a port that it
-    needs and lacks, "" if nobody does; the reason says it too.
+    needs and lacks, "" if nobody does; the reason says it too. `left_out` is by what the user chose to do without a
+    service that does not run, "" if he did not: then it is not degraded.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Health:
     took_ms: float = 0.0
     metrics: dict[str, Any] = field(default_factory=dict)
     obstacle: str = ""
+    left_out: str = ""
 
     @property
     def degraded(self) -> bool:
@@ -235,7 +237,8 @@ def _kept_away(
     """A service that does not run, and what the next `up` would stumble over. `docker`: whether it can be asked."""
     obstacle = "; ".join(filter(None, (_held(stack, port, docker=docker) for port in stack.ports_of(service))))
     reason = f"{why}; {obstacle}" if obstacle else why
-    return Health(**base, health=health, reason=reason, rung=rung, obstacle=obstacle)
+    left = omitted.left_out(stack.state, service.name)
+    return Health(**base, health=health, reason=reason, rung=rung, obstacle=obstacle, left_out=left)
 
 
 def _held(stack: Stack, number: int, *, docker: bool = True) -> str:

@@ -29,7 +29,7 @@ from cc.resources.containers_gone import PROJECT_LABEL
 from cc.resources.docker import Docker
 from cc.resources.host import Verb
 from cc.resources.state import OperationLock, take_lock
-from cc.services import dashboard, leftovers, one_by_one, secret
+from cc.services import dashboard, leftovers, omitted, one_by_one, secret
 from cc.services.by_hand import to_start
 from cc.services.selection import left_out, wanted
 from cc.services.stack import BY_NAME, Stack
@@ -110,6 +110,9 @@ class Orchestrator:
         before = standing(host, docker=operation.with_containers) if operation.command == "up" else None
         recap = self._runner(left).run(operation.command, steps, fallbacks=fallbacks)
         self._close_breakers(operation, recap)
+        if operation.command in PLAYBOOKS:
+            untold = omitted.note(self._stack.state, operation.command, operation.services, recap)
+            recap = replace(recap, warnings=(*recap.warnings, *filter(None, (untold,))))
         recap = self._say_what_to_type(operation, recap)
         if before is None or recap.stopped in (None, "deadline"):  # out of time, less is better than nothing
             return recap

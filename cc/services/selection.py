@@ -13,6 +13,7 @@ from cc.services.stack import BY_NAME
 
 PASSWORD_STEP = "clickhouse password"  # noqa: S105 - the name of a step
 BY_FLAG = "left out by --service"
+NO_DOCKER = "switched off by --no-docker"
 
 
 def wanted(command: str, services: Collection[str]) -> frozenset[str]:
@@ -29,7 +30,7 @@ def left_out(command: str, step: str, services: Collection[str], *, docker: bool
     service = BY_NAME.get(step)
     if service is not None:
         if service.container is not None and not docker:
-            return "switched off by --no-docker"
+            return NO_DOCKER
         return None if step in needed else BY_FLAG
     if step == "containers":
         return None if any(BY_NAME[name].container for name in needed) else BY_FLAG

@@ -164,6 +164,31 @@ def test_the_users_own_no_docker_is_skipped_and_not_degraded(box: Box) -> None:
     assert up.step("clickhouse")["reason"] == "switched off by --no-docker"
 
 
+@pytest.mark.parametrize("more", [(), ("--no-supervisor",)])
+def test_what_the_user_left_out_is_called_that_until_he_asks_for_it(bare: Box, more: tuple[str, ...]) -> None:
+    assert bare.ask("up", "--no-docker", *more).code == 0
+    status, health = bare.ask("status", "--strict"), bare.ask("health", "--strict")
+    assert (status.code, status.json["degraded"]) == (0, [])
+    assert [each["left_out"] for each in status.json["services"]] == ["switched off by --no-docker"] * 2 + [""]
+    assert (health.code, health.json["healthy"]) == (0, True)
+    assert "left out: collector: switched off by --no-docker" in bare.run("status").out
+    assert bare.ask("health", "--service", "collector").code == 1
+    bare.ask("up", "--service", "dashboard", *more)
+    assert bare.ask("status").json["degraded"] == []
+    assert bare.ask("down").code == 0
+    assert bare.ask("up", *more).json["degraded"]
+    assert [each["what"] for each in bare.ask("status").json["degraded"]] == ["clickhouse", "collector"]
+    assert bare.ask("health").code == 1
+
+
+@pytest.mark.docker
+def test_what_stood_before_it_was_left_out_of_a_run_is_missed_once_it_is_gone(box: Box) -> None:
+    assert box.ask("up", "--service", "clickhouse", "--no-supervisor").code == 0
+    assert box.ask("up", "--no-docker", "--no-supervisor").code == 0
+    subprocess.run(["docker", "kill", f"{box.project}-clickhouse-otel"], check=True, capture_output=True)
+    assert [each["what"] for each in box.ask("status").json["degraded"]] == ["clickhouse"]
+
+
 def test_scenario_3_taken_ports_move_the_dashboard_name_their_holders_and_leave_them_alone(bare: Box) -> None:
     first, second, third, _ = bare.dashboard_ports
     with held(first), held(second):
