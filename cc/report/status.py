@@ -17,7 +17,7 @@ def status_document(
     docker: Mapping[str, str | None],
 ) -> dict[str, Any]:
     """The document of `status`. What is not healthy, or is less than its first choice, is listed as degraded; not what
-    the user left out.
+    the user left out, of which an older supervisor tells nothing.
 
     `breakers` are those that are not closed. `docker` is where Docker is: `here`, for who asks, and for the
     `supervisor` that told this (None: it was looked at from here).
@@ -28,8 +28,7 @@ def status_document(
         "degraded": [
             {"what": each["name"], "rung": each["rung"], "reason": each["reason"]}
             for each in services
-            if (each["health"] != "healthy" or each["reason"])
-            and not each.get("left_out")  # an older supervisor tells nothing of it
+            if (each["health"] != "healthy" or each["reason"]) and not each.get("left_out")
         ],
         "alerts": list(alerts),
         "breakers": list(breakers),

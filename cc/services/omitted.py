@@ -1,10 +1,10 @@
-"""Which services the user has left out (`up --no-docker`), so that `status` and `health` call them that, and not degraded.
+"""What the user has left out (`up --no-docker`), so that `status` and `health` call it that, and not degraded.
 
     left-out.json   {NAME: "left out" | "reached"}
 
     up, restart reached it     reached
     up --no-docker             left out, unless it was reached: to leave alone what runs is not to do without it
-    down                       nothing is known of it
+    up, restart in vain; down  nothing is known of it
 
 Only of what does not run is it asked. A file that is lost costs that word, and nothing else.
 """
@@ -18,7 +18,7 @@ from cc.engine.outcome import Recap, Status
 from cc.errors import Failure
 from cc.files import write_whole
 from cc.resources.state import StateDir
-from cc.services.selection import NO_DOCKER
+from cc.services.selection import BY_FLAG, NO_DOCKER
 from cc.services.stack import BY_NAME
 
 FILE = "left-out.json"
@@ -42,6 +42,8 @@ def note(state: StateDir, command: str, services: tuple[str, ...], recap: Recap)
             now[step.name] = REACHED
         elif step.outcome.reason == NO_DOCKER:
             now.setdefault(step.name, LEFT_OUT)
+        elif step.outcome.reason != BY_FLAG:
+            now.pop(step.name, None)
     if now == before:
         return None
     try:

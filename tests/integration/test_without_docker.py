@@ -175,10 +175,12 @@ def test_what_the_user_left_out_is_called_that_until_he_asks_for_it(bare: Box, m
     assert bare.ask("health", "--service", "collector").code == 1
     bare.ask("up", "--service", "dashboard", *more)
     assert bare.ask("status").json["degraded"] == []
-    assert bare.ask("down").code == 0
     assert bare.ask("up", *more).json["degraded"]
     assert [each["what"] for each in bare.ask("status").json["degraded"]] == ["clickhouse", "collector"]
     assert bare.ask("health").code == 1
+    bare.ask("up", "--no-docker", *more)
+    assert bare.ask("down").code == 0
+    assert len(bare.ask("status").json["degraded"]) == 3
 
 
 @pytest.mark.docker
