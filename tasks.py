@@ -313,8 +313,8 @@ def play(options: Options, file, tags=None, start_at=None, set=None):  # type: i
 )
 def drill(options: Options, only=None, list=False, random=False, minutes=None, seed=None):  # type: ignore[no-untyped-def]  # noqa: A002
     """Break things on purpose, in a stack beside yours, and show that each fallback holds."""
-    from cc.operations import drill as operate
-    from cc.operations import drill_at_random
+    from cc.drill_command import drill as operate
+    from cc.drill_command import drill_at_random
 
     if random or minutes is not None or seed is not None:
         perform(

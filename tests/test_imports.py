@@ -28,9 +28,10 @@ MAY = {
     "signals": LEAVES | {"report"},
     "drill": LEAVES | {"engine", "shell", "resources", "services"},
     "operations": LEAVES
-    | {"engine", "shell", "resources", "services", "supervisor", "usage", "tokens", "dashboard", "report", "drill"}
+    | {"engine", "shell", "resources", "services", "supervisor", "usage", "tokens", "dashboard", "report"}
     | {"command_line", "feed", "ingest_command", "usage_command"},
     "feed": {"errors", "command_line"},
+    "drill_command": LEAVES | {"engine", "report", "drill", "command_line"},
     "ingest_command": LEAVES | {"usage", "report", "command_line", "feed"},
     "usage_command": LEAVES | {"usage", "report", "command_line"},
     "program": LEAVES | {"services"},
