@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,18 @@ from typing import Any
 from cc.drill.ground import claim_ports as free_ports
 from cc.drill.ground import give_back_ports, path_without
 
-__all__ = ["PROGRAM", "ROOT", "Box", "Done", "eventually", "free_ports", "held", "new_box", "path_without"]
+__all__ = [
+    "PROGRAM",
+    "ROOT",
+    "Box",
+    "Done",
+    "eventually",
+    "free_ports",
+    "heeds_signals",
+    "held",
+    "new_box",
+    "path_without",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = (sys.executable, "-c", "from cc.program import main; main()")
@@ -35,6 +47,13 @@ def eventually(look: Callable[[], Any], *, within: float = 20.0, what: str = "it
             return found
         assert time.monotonic() < end, f"{what}: not within {within:g} s"
         time.sleep(0.02)
+
+
+def heeds_signals(pid: int) -> bool:
+    """Whether our own handlers stand. TERM tells: Python takes INT for itself long before ours."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    caught = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 @dataclass

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.box import PROGRAM, ROOT, Box, held
+from tests.integration.box import PROGRAM, ROOT, Box, eventually, heeds_signals, held
 from tests.integration.test_command_line import in_terminal
 
 ONE_STEP = "version: 1\nsteps:\n  - {name: folder, file: {path: new, state: directory}}\n"
@@ -27,13 +27,6 @@ def invoke(box: Box, *words: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "invoke", *words], cwd=ROOT, env=box.env, capture_output=True, text=True, check=False,
         timeout=60,
     )  # fmt: skip
-
-
-def heeds_signals(process: subprocess.Popen[str]) -> None:
-    """Wait until it handles SIGTERM: before that Python itself is not there yet, and who starts it sees to that."""
-    status = Path(f"/proc/{process.pid}/status")
-    while not int(status.read_text().partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
-        assert process.poll() is None
 
 
 def into(box: Box, path: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -67,15 +60,13 @@ def test_a_signal_while_the_command_is_still_imported_ends_it_with_one_line_and_
 
 
 def test_whenever_the_signal_comes_the_answer_is_whole_or_the_code_says_that_there_is_none(box: Box) -> None:
-    process = box.start("status", "--json")
-    heeds_signals(process)
     started = time.monotonic()
-    process.communicate(timeout=60)
+    box.run("status", "--json")
     whole = time.monotonic() - started
-    for part in range(24):
+    for part in range(20):
         process = box.start("status", "--json")
-        heeds_signals(process)
-        time.sleep(whole * part / 20)  # some moment of those in which it works
+        eventually(lambda pid=process.pid: heeds_signals(pid), what="Python to be there")
+        time.sleep(whole * part / 20)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert "Traceback" not in err

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.box import PROGRAM, ROOT, Box, eventually
+from tests.integration.box import PROGRAM, ROOT, Box, eventually, heeds_signals
 
 
 class Following:
@@ -347,6 +347,7 @@ def test_through_the_program_no_process_stays_behind_whenever_it_is_interrupted(
         )  # fmt: skip
         for after in (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0):
             with following(box, "logs", "clickhouse", env=env) as found:
+                eventually(lambda pid=found.process.pid: heeds_signals(pid), what="Python to be there")
                 time.sleep(after)
                 assert found.ended() == 130
                 assert programs() == []
