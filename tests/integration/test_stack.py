@@ -63,11 +63,14 @@ def test_the_main_job_from_nothing_to_nothing(box: Box) -> None:
     seen = usage(box)
     assert (seen["source"], seen["total"]["cost_usd"]) == ("clickhouse", 0.0123)
 
+    supervisor = box.ask("status").json["supervisor"]["pid"]
+    os.kill(supervisor, signal.SIGSTOP)  # its watchdog might be there before us
     subprocess.run(
         ["docker", "kill", "-s", "KILL", services["clickhouse"]["container"]], check=True, capture_output=True
     )
     assert box.service("clickhouse")["health"] == "unhealthy"
     cached = usage(box)
+    os.kill(supervisor, signal.SIGCONT)
     assert (cached["source"], cached["stale"], cached["total"]["input_tokens"]) == ("cache", True, 321)
     mended = box.ask("up")
     assert (mended.code, mended.step("clickhouse")["status"] in ("changed", "ok")) == (
