@@ -207,7 +207,10 @@ class Index:
         except OSError as error:
             raise AwayError(error.strerror or str(error)) from error
         except sqlite3.Error as error:
-            raise (DamagedError if _tells_of_damage(error) else AwayError)(str(error)) from error
+            if not _tells_of_damage(error):
+                raise AwayError(str(error)) from error
+            self.give_up(error)  # here: who asks may have read the rest of it long ago, and found it good
+            raise ChangedError from error
 
     def _look_for_damage(self, database: sqlite3.Connection) -> None:
         """In all bodies, so that one more reading is enough."""

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 def in_portions(found: Transcripts, most: int) -> list[list[Request]]:
     """All requests, some sessions at a time, none of which comes twice."""
-    try:
-        portions = list(found.portions(most))
-    except ChangedError as error:  # of the index only what is told of all files was read
-        portions = list(found.anew(error).portions(most))
+    asked, portions = found, None
+    while portions is None:
+        try:
+            portions = list(asked.portions(most))
+        except ChangedError as error:  # of the index only what is told of all files was read, or it was set aside
+            asked = asked.anew(error)
     assert sorted(chain.from_iterable(portions), key=str) == sorted(found.requests, key=str)
     sessions = [{request.session for request in portion} for portion in portions]
     assert sum(map(len, sessions)) == len(set().union(*sessions))

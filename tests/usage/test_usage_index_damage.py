@@ -16,9 +16,11 @@ import pytest
 from cc.usage import transcripts
 from cc.usage.groups import fold
 from tests.usage.indexed import ONE, THREE, TWO, both, opens, output, sql
+from tests.usage.portions import in_portions
 from tests.usage.rows import row, session_file, text, write
 
 ROOT = Path(__file__).resolve().parents[2]
+MALFORMED = "database disk image is malformed"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,25 @@ def test_damage_is_found_and_told_also_when_single_requests_are_asked_for(root: 
     assert sum(request.output_tokens for request in found.requests) == 3
     assert found.notes == (f"the index {index} was damaged in part: 2 session files were read again",)
     both(root, kept)
+
+
+def test_damage_that_only_sqlite_sees_is_found_when_single_requests_are_asked_for(root: Path, kept: Path) -> None:
+    """What is read of every file is whole, and a page of their rows is not."""
+    write(session_file(root), ONE, TWO)
+    both(root, kept)
+    (index,) = kept.iterdir()
+    with closing(sqlite3.connect(index)) as database:
+        (page,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'body'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    damaged = bytearray(index.read_bytes())
+    damaged[(page - 1) * size : (page - 1) * size + 100] = b"\xff" * 100
+    for ask in (lambda found: found.requests, lambda found: [one for some in in_portions(found, 1) for one in some]):
+        index.write_bytes(damaged)
+        found = transcripts.read((root,), kept)
+        assert (output(found), found.notes) == (3, ())
+        assert sum(request.output_tokens for request in ask(found)) == 3
+        assert found.notes == (f"the index {index} is damaged, is set aside and made anew: " + MALFORMED,)
+        both(root, kept)
 
 
 def test_an_index_that_is_empty_is_one_whose_first_writer_is_at_work(root: Path, kept: Path) -> None:
