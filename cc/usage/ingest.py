@@ -6,8 +6,9 @@
 
 The store itself says what it has, so that it may be killed at any moment: what was written is found the next time, and
 what was not is written then. A batch is one insert, of which all is there or nothing; a session that it holds in part
-still differs. Sessions that no file and no index knows are left as they are: other machines may have written them, or
-this one before their files were deleted. Imports transcripts, clickhouse, store_schema, store_rows.
+still differs. What no file and no index knows, a session or requests of one, is left as it is: other machines may have
+written it, or this one before a file was deleted, or an index lost, or in use for a moment. Only what has something
+else in its place goes. Imports transcripts, clickhouse, store_schema, store_rows.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ PRINTS = """\
 SELECT session, toString(count()), toString(groupBitXor(fingerprint)) FROM cc_requests FINAL GROUP BY session"""
 LAST_VERSION = "SELECT toString(max(version)) FROM cc_requests"
 KEYS = """\
-SELECT toString(quarter), message_id, request_id, row_id, toString(fingerprint) FROM cc_requests FINAL
+SELECT session, toString(quarter), message_id, request_id, row_id, toString(fingerprint) FROM cc_requests FINAL
 WHERE session IN {sessions:Array(String)}"""
 INSERT = "INSERT INTO cc_requests FORMAT JSONCompactEachRow"
 
@@ -131,20 +132,27 @@ def _prints(rows: Iterable[Stored]) -> dict[str, Print]:
 def _difference(
     rows: Iterable[Stored], differing: set[str], store: ClickHouse, there: Mapping[str, Print]
 ) -> tuple[list[Stored], list[Key]]:
-    """The rows that the store has not, or otherwise, and the keys that it has and that are no more.
+    """The rows that the store has not, or otherwise, and the keys that it has and in whose place there are others.
 
     A key that now is another session's is among the rows: that session differs, too.
     """
     mine = {row.key: row for row in rows if row.session in differing}
-    gone = []
+    others = []
     for names in in_questions(sorted(session for session in differing if session in there)):
-        for quarter, message, request, row_id, fingerprint in store.rows(KEYS, REQUESTS, TIMEOUT_S, sessions=names):
-            key = Key(int(quarter), message, request, row_id)
+        for session, *ids, fingerprint in store.rows(KEYS, REQUESTS, TIMEOUT_S, sessions=names):
+            key = Key(int(ids[0]), *ids[1:])
             row = mine.get(key)
             if row is None:
-                gone.append(key)
+                others.append((session, key))
             elif row.fingerprint == int(fingerprint):
                 del mine[key]
+    known = {name for row in rows for name in row.key[1:3]}
+    timed = {(row.session, row.key.quarter) for row in mine.values() if row.key.row_id}  # they have no ids
+    gone = [
+        key
+        for session, key in others
+        if ((session, key.quarter) in timed if key.row_id else (key.message_id or key.request_id) in known)
+    ]
     return list(mine.values()), gone
 
 

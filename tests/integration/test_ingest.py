@@ -8,9 +8,11 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +91,22 @@ def test_the_store_tells_what_the_recorded_files_tell(user: User, recorded: str)
         assert user.usage("clickhouse", by) == user.usage("files", by)
 
 
-def test_a_request_that_is_settled_otherwise_later_is_replaced_and_one_that_is_gone_is_removed(
+def test_a_request_that_is_settled_otherwise_later_is_replaced_and_what_no_file_tells_any_more_stays(
     user: User, store: Store
 ) -> None:
     rows_of(user, "s1", row("m1", "r1", output=1, session="s1"), row("m2", "r2", session="s1"), row(None, None),
-            row("m3", "r3", session="s1"))  # fmt: skip
+            row("m3", "r3", session="s1"), row(None, "r5", session="s1"))  # fmt: skip
     user.ingest()
-    parts = [row("m1", "r1", output=9, session="s1", at="2026-11-23T15:00:00.000Z"), row("m2", "r2", session="s1")]
-    rows_of(user, "s1", *parts, row(None, None), row(None, None, uuid="u"), row("m4", "r4", session="s1"))
+    later = [row("m1", "r1", output=9, session="s1", at="2026-11-23T15:00:00.000Z"), row("m2", "r2", session="s1"),
+             row(None, None, output=6), row("m4", "r4", session="s1"), row("m5", "r5", session="s1")]  # fmt: skip
+    rows_of(user, "s1", *later)
     came = user.ingest()
-    assert (came["rows_written"], came["rows_removed"]) == (3, 2)  # m1 has another quarter now, m3 is no more
-    assert user.usage("clickhouse", "session") == user.usage("files", "session")
-    assert store.number("sum(output_tokens)") == 9 + 5 * 4
+    # m1 has another quarter now, what has no id other numbers, and r5 a message; m3 was asked once, and is not lost
+    assert (came["rows_written"], came["rows_removed"]) == (4, 3)
+    assert store.number("sum(output_tokens)") == 9 + 6 + 4 * 5
+    assert user.usage("clickhouse", "session") == user.usage("auto", "session")
+    again = user.ingest()
+    assert (again["status"], again["rows_written"], again["rows_removed"]) == ("ok", 0, 0)
 
 
 def test_a_copy_that_turns_out_to_be_another_sessions_counts_once(user: User, store: Store) -> None:
@@ -123,6 +129,22 @@ def test_sessions_that_no_file_knows_stay_in_the_store_and_count_beside_the_file
     came = user.ingest()
     assert (came["rows_written"], came["rows_removed"]) == (2, 0)
     assert user.usage("clickhouse", "session")["total"] == both["total"]
+
+
+def test_what_is_known_no_more_for_a_moment_stays_in_the_store(user: User, store: Store) -> None:
+    """Of a file that was deleted the index alone knows, and another process may have it just now."""
+    rows_of(user, "s1", row("m1", "r1", session="s1"))
+    agent = rows_of(user, "agent-1", row("m2", "r2", session="s1", output=7))
+    user.ingest()
+    agent.unlink()
+    rows_of(user, "s1", row("m1", "r1", session="s1", output=9), row("m3", "r3", session="s1"))
+    (index,) = (Path(user.env["CC_HOME"])).rglob("sessions-*.db")
+    with closing(sqlite3.connect(index, isolation_level=None)) as database:
+        database.execute("BEGIN EXCLUSIVE")
+        came = user.ingest()
+    assert (came["rows_written"], came["rows_removed"], len(came["notes"])) == (2, 0, 1)
+    assert store.number("sum(output_tokens)") == 9 + 7 + 5
+    assert user.ingest()["status"] == "ok"
 
 
 def test_what_is_missing_of_a_session_that_the_files_know_in_part_is_added(user: User) -> None:
