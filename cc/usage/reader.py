@@ -97,7 +97,7 @@ def read_usages(
 
     All must name the same source; the first one's counts.
     """
-    from cc.usage import transcripts  # msgspec and SQLite with it, no sooner than something is read
+    from cc.usage import transcripts  # SQLite with it, no sooner than something is read
 
     rates = prices.load(sources.prices)
     source: SourceName = queries[0].source
@@ -109,14 +109,14 @@ def read_usages(
         if source in ("auto", "files")
         else transcripts.Transcripts()
     )
-    if any(map(tally.needs_requests, queries)):
-        _ = files.requests  # here, because what it finds out of the index is told
-    look.notes += files.notes
-    if files.deleted:
-        look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
     stored, added = _stored(look, queries, sources, files), _kept(look, queries, sources, files)
     known = _Known(files, stored, look.events, added.groups)
     _keep(look, sources, files, known)
+    if any(map(tally.needs_requests, queries)):
+        _ = files.requests
+    look.notes += files.notes  # not before: who looks at single requests finds out of the index what is to be told
+    if files.deleted:
+        look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
     base = _provenance(source, sources, look, files, _coverage(files, known, rates))
     blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
     return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)

@@ -19,6 +19,7 @@ from cc.usage.clickhouse import ClickHouse
 from cc.usage.model import UsageQuery
 from cc.usage.reader import Sources, read_usage, read_usages
 from tests.answering import Server, say
+from tests.usage.indexed import sql
 from tests.usage.rows import CLIENT_EVENTS, CLIENT_ROWS, answer, event, row, session_file, write
 
 if TYPE_CHECKING:
@@ -268,6 +269,19 @@ def test_damaged_events_are_told_of_and_the_rest_counts(sources: Sources, server
     reading = read(sources)
     assert reading.total.output_tokens == 15
     assert reading.notes == ("1 telemetry events could not be used: their counts are damaged",)
+
+
+@pytest.mark.parametrize("events", [[], [event("r2", output_tokens=50)]])
+def test_a_damaged_index_is_told_also_where_requests_are_looked_at_one_by_one(
+    sources: Sources, server: Server, events: list[Any]
+) -> None:
+    server.reply = say(200, answer(events))
+    sources = replace(sources, index_dir=sources.roots[0] / "index")
+    read(sources)
+    (index,) = sources.index_dir.iterdir() if sources.index_dir is not None else ()
+    sql(index, "UPDATE body SET rows = x'ff'")
+    span = {} if events else {"since": datetime(2026, 1, 1, 0, 1, tzinfo=timezone.utc)}
+    assert f"the index {index} was damaged in part: 1 session files were read again" in read(sources, **span).notes
 
 
 def test_several_questions_take_one_look(sources: Sources, server: Server) -> None:
