@@ -19,10 +19,14 @@ from cc.usage.request import Request, tokens_of
 
 
 class Ledger:
-    """Takes rows in path order, gives each message once."""
+    """Takes rows in path order, gives each message once.
+
+    `kept` is the row that each key stands for so far: who reads very many may put the first one of a key, its message id
+    and request id, there without the call of `add`.
+    """
 
     def __init__(self) -> None:
-        self._kept: dict[Hashable, Request] = {}
+        self.kept: dict[Hashable, Request] = {}
         self._anonymous = count()
 
     def add(self, request: Request, row_id: str | None = None) -> None:
@@ -30,47 +34,47 @@ class Ledger:
         key: Hashable = request[:2]  # message id and request id
         if request[0] is None and request[1] is None:
             key = row_id or next(self._anonymous)
-        kept = self._kept.setdefault(key, request)
+        kept = self.kept.setdefault(key, request)
         if kept is not request:
-            self._kept[key] = _larger(kept, request)
+            self.kept[key] = _larger(kept, request)
 
     def rows(self) -> list[tuple[Request, str | None]]:
         """Of each key the row that it stands for so far, and the row's own identity if it has no other: what `add`
         of another ledger takes to go on from here."""
-        return [(request, key if type(key) is str else None) for key, request in self._kept.items()]
+        return [(request, key if type(key) is str else None) for key, request in self.kept.items()]
 
     def settle(self) -> list[Request]:
         """Every message, in the order in which they were first seen."""
         loose = {
             key: request
-            for key, request in self._kept.items()
+            for key, request in self.kept.items()
             if (request.request_id is None or request.message_id is None or request.sidechain)
             and (request.request_id or request.message_id)
         }
         if named := {request.message_id for request in loose.values()} - {None}:
             self._join(loose, "message_id", named)
         alone = {request.request_id for request in loose.values() if request.message_id is None}
-        if alone and len(alone) < len(self._kept):  # else they are telemetry's, which know no messages
+        if alone and len(alone) < len(self.kept):  # else they are telemetry's, which know no messages
             self._join(loose, "request_id", alone)
-        return list(self._kept.values())
+        return list(self.kept.values())
 
     def _join(self, loose: Iterable[Hashable], id_name: str, shared: set[str | None]) -> None:
         """Of the keys that share this id, let the loose ones become one with the key that stays."""
         groups: dict[str, list[Hashable]] = {}
-        for key, request in self._kept.items():
+        for key, request in self.kept.items():
             if (name := getattr(request, id_name)) in shared:
                 groups.setdefault(name, []).append(key)
         for group in groups.values():
             if len(group) == 1:
                 continue
             # The one that has both ids stays, and the parent's rather than a copy's; of equal ones the first.
-            stays = min(group, key=lambda key: (_half(self._kept[key]), self._kept[key].sidechain))
+            stays = min(group, key=lambda key: (_half(self.kept[key]), self.kept[key].sidechain))
             for key in group:
                 if key == stays or key not in loose:
                     continue
-                copy = self._kept[key]
-                if _half(copy) or (id_name == "message_id" and copy.sidechain and not self._kept[stays].sidechain):
-                    self._kept[stays] = _larger(self._kept[stays], self._kept.pop(key))
+                copy = self.kept[key]
+                if _half(copy) or (id_name == "message_id" and copy.sidechain and not self.kept[stays].sidechain):
+                    self.kept[stays] = _larger(self.kept[stays], self.kept.pop(key))
 
 
 def _half(request: Request) -> bool:

@@ -67,7 +67,8 @@ class FileReader:
         any `type` whose message's role is assistant counts: some writers leave the type out. All in one function: to
         call three for each row takes a tenth of all the time.
         """
-        known, count, add = self._known, self._count, self._ledger.add
+        known, count = self._known, self._count
+        add, setdefault = self._ledger.add, self._ledger.kept.setdefault
         session, folder, seen = known.session, known.folder, None
         most: dict[tuple[str | None, str | None], int] = {}  # tokens of messages of which fewer add nothing
         in_tail = False
@@ -115,9 +116,13 @@ class FileReader:
                     row.isSidechain is True,
                 ),
             )
-            add(request, row.uuid)
-            if key != NAMELESS and not row.isSidechain:
-                most[key] = tokens
+            if key == NAMELESS:
+                add(request, row.uuid)
+            else:
+                if setdefault(key, request) is not request:
+                    add(request)
+                if not row.isSidechain:
+                    most[key] = tokens
             if row.cwd != seen and row.cwd and not known.sure:
                 seen = row.cwd
                 self._see(seen)
