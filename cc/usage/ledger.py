@@ -21,8 +21,8 @@ from cc.usage.request import Request, tokens_of
 class Ledger:
     """Takes rows in path order, gives each message once.
 
-    `kept` is the row that each key stands for so far: who reads very many may put the first one of a key, its message id
-    and request id, there without the call of `add`.
+    `kept` is the row that each key stands for so far. Who reads very many may put the first row of a key (its message
+    id and request id) there himself, without a call.
     """
 
     def __init__(self) -> None:

@@ -60,7 +60,7 @@ class FileReader:
         known.tail_lines, known.tail_skipped, known.tail_counts = tail.lines, dict(tail.skipped), in_tail
         return self._ledger.rows()
 
-    def _read(self, lines: Iterator[bytes]) -> bool:
+    def _read(self, lines: Iterator[bytes]) -> bool:  # noqa: C901, PLR0912 - the hot loop
         """Whether a request was in a last line without an end.
 
         Only `message.usage` of an assistant's row counts, not the `usage` that a tool result may hold. A row without
