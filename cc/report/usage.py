@@ -199,7 +199,8 @@ def provenance(reading: Reading) -> list[str]:
     lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
     lines += _compared(coverage)
     if reading.prices_as_of and reading.total.messages:
-        lines.append(f"prices: the list of {reading.prices_as_of}, where the client itself put no cost")
+        own = f" and {reading.prices_own} over it" if reading.prices_own else ""
+        lines.append(f"prices: the list of {reading.prices_as_of}{own}, where the client itself put no cost")
     if coverage.skipped_lines:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in coverage.skipped_by_kind.items())
         lines.append(f"skipped: {coverage.skipped_lines:,} lines ({kinds})")

@@ -240,7 +240,8 @@ class Reading(msgspec.Struct, frozen=True):
     files hold, and `reason` says that it was empty. `as_of` is when the best source was asked (for the cache: when the
     store last answered). `degraded` is True when ClickHouse could not be asked and nobody had ruled it out.
     `notes` are sentences about what else went wrong on the way, such as a cache that could not be written.
-    `prices_as_of` is the date of the list by which was priced what the client itself had put no cost to.
+    `prices_as_of` is the date of the list by which was priced what the client itself had put no cost to, and
+    `prices_own` the user's file that goes over it.
     """
 
     source: Origin
@@ -256,9 +257,10 @@ class Reading(msgspec.Struct, frozen=True):
     tried: tuple[Attempt, ...] = ()
     notes: tuple[str, ...] = ()
     prices_as_of: str = ""
+    prices_own: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The `usage` document of CLI.md; `rung`, `degraded`, `tried`, `notes` and `prices_as_of` are added."""
+        """The `usage` document of CLI.md; `rung`, `degraded`, `tried`, `notes` and `prices_...` are added."""
         return {
             "source": self.source,
             "as_of": self.as_of,
@@ -273,6 +275,7 @@ class Reading(msgspec.Struct, frozen=True):
             "tried": [attempt.as_dict() for attempt in self.tried],
             "notes": list(self.notes),
             "prices_as_of": self.prices_as_of,
+            "prices_own": self.prices_own,
         }
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from cc.errors import ConfigError
 
@@ -82,11 +83,15 @@ class Period(NamedTuple):
 
 
 class Prices(msgspec.Struct, frozen=True):
-    """The periods of each listed model, in the order of time, and other names of listed models."""
+    """The periods of each listed model, in the order of time, and other names of listed models.
+
+    `own`: the user's file that is among them.
+    """
 
     models: Mapping[str, tuple[Period, ...]]
     aliases: Mapping[str, str] = {}
     as_of: str = ""
+    own: str | None = None
 
     def cost_pico(
         self, model: str, counts: tuple[int, ...], *, fast: bool = False, long: bool = False, at_ms: int | None = None
@@ -109,6 +114,13 @@ class Prices(msgspec.Struct, frozen=True):
     def periods(self, model: str) -> tuple[Period, ...]:
         """Those of the listed model that is meant; none if it is not listed."""
         return self.models.get(self.name_of(model), ())
+
+    def lacking(self, model: str) -> tuple[str, ...]:
+        """The kinds of token for which a listed model has no rate at some time; none of one that is not listed."""
+        periods = self.periods(model)
+        return tuple(
+            kind for kind, *rates in zip(KINDS, *(period.rates for period in periods), strict=False) if None in rates
+        )
 
     def name_of(self, model: str) -> str:
         """The listed name: as it is, or by alias, or by the rules and then by alias."""
@@ -139,7 +151,7 @@ def load(override: Path | None = None) -> Prices:
     Raises ConfigError with the file, the field and, where it can be told, the line.
     """
     built_in = _read(BUILT_IN, Prices({}))
-    return built_in if override is None else _read(override, built_in)
+    return built_in if override is None else replace(_read(override, built_in), own=str(override))
 
 
 def _read(path: Path, under: Prices) -> Prices:

@@ -16,7 +16,7 @@ Imports the rest of this package, errors and clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -338,8 +338,9 @@ def _answer(
     else:
         found = tally.chosen(known.groups, query, names)
     total, rows = tally.added_up(found, query.by, rates, query.tz, names, blocks)
+    notes = (*notes, *_unpriced(total, rates))
     if known.groups and not found:
-        notes = (*notes, f"none of the {messages_of(known.groups)} requests known is of that time, model and project")
+        notes = (*notes, _none_found(query, messages_of(known.groups)))
     if query.since is not None or query.until is not None:
         timeless = messages_of({key: sums for key, sums in known.groups.items() if key.quarter is None})
         if timeless:
@@ -351,9 +352,30 @@ def _answer(
         total=total,
         by=query.by,
         prices_as_of=rates.as_of,
+        prices_own=rates.own,
         rows=rows,
         notes=notes,
     )
+
+
+def _none_found(query: UsageQuery, known: int) -> str:
+    """By what was asked alone; and that a name is not looked for inside of names, which is what one tries first."""
+    timed = query.since is not None or query.until is not None
+    named = {"model": query.model, "project": query.project}
+    asked = [*(["time"] if timed else []), *(what for what, name in named.items() if name is not None)]
+    said = f"none of the {known} requests known is of that {' and '.join(asked)}"
+    for what, name in named.items():
+        if name and not set(name) & set("*?["):
+            said += f"; --by {what} lists the names, and --{what} '*{name}*' is all that have it inside"
+    return said
+
+
+def _unpriced(total: Totals, rates: prices.Prices) -> Iterator[str]:
+    """A listed model whose cost is unknown all the same is not "without a price": what it lacks is said."""
+    for model in total.cost_unknown_models:
+        lacking = rates.lacking(model)
+        if lacking:
+            yield f"the prices of {model} have no {', '.join(lacking)}: the cost of such tokens is unknown"
 
 
 def _why_no_files(roots: Sequence[Path], files: Transcripts) -> str:

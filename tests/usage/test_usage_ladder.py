@@ -296,7 +296,14 @@ def test_a_filter_that_nothing_passes_is_said(sources: Sources, server: Server) 
     server.reply = say(200, answer([event("r9")]))
     reading = read(sources, model="gpt-5")
     assert (reading.source, reading.total.messages) == ("clickhouse", 0)
-    assert reading.notes == ("none of the 3 requests known is of that time, model and project",)
+    (note,) = reading.notes
+    assert note == (
+        "none of the 3 requests known is of that model;"
+        " --by model lists the names, and --model '*gpt-5*' is all that have it inside"
+    )
+    assert read(sources, project="*nowhere*", since=date(2026, 11, 23)).notes == (
+        "none of the 3 requests known is of that time and project",
+    )
     assert (reading.coverage.first, reading.coverage.last) == ("2026-11-23T12:00:00Z", "2026-11-23T12:00:01Z")
 
 
@@ -331,9 +338,20 @@ def test_a_users_prices_are_used_and_a_bad_list_is_an_error(sources: Sources, tm
     own.write_text('{"models": {"claude-sonnet-4-5": {"input": 1, "output": 1}}}')
     reading = read(replace(sources, clickhouse=None, prices=own))
     assert reading.as_dict()["total"]["cost_usd"] == 28 / 1e6
+    assert (reading.prices_own, reading.notes) == (str(own), ())
     own.write_text("{")
     with pytest.raises(ConfigError):
         read(replace(sources, prices=own))
+
+
+def test_what_a_users_prices_lack_is_said(sources: Sources, tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    own.write_text('{"models": {"claude-sonnet-4-5": {"input": 1, "cache_read": 1, "cache_write_1h": 1}}}')
+    reading = read(replace(sources, clickhouse=None, prices=own))
+    assert reading.total.cost_unknown_models == ("claude-sonnet-4-5-20250929",)
+    assert reading.notes == (
+        "the prices of claude-sonnet-4-5-20250929 have no output, cache_write_5m: the cost of such tokens is unknown",
+    )
 
 
 def test_a_request_without_a_time_is_named_where_a_users_prices_all_have_a_date(
