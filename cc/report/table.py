@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from collections.abc import Sequence
 
@@ -52,6 +53,18 @@ def shortened(text: str, most: int) -> str:
 def columns_of(text: str) -> int:
     """How much of a terminal's line it takes: East Asian letters are two columns wide."""
     return len(text) if text.isascii() else len(text) + sum(unicodedata.east_asian_width(each) in "WF" for each in text)
+
+
+def wrapped(line: str, width: int | None) -> list[str]:
+    """The lines of a terminal so wide, of which all but the first are indented; None: one line."""
+    if width is None:
+        return [line]
+    lines = textwrap.wrap(_filled_each(line), max(width, 20), subsequent_indent="  ", break_on_hyphens=False)
+    return [each.replace(FILL, "") for each in lines]
+
+
+def _filled_each(text: str) -> str:
+    return text if text.isascii() else "".join(each + FILL * (columns_of(each) - 1) for each in text)
 
 
 def _filled(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cc.report.printable import one_line
-from cc.report.table import table
+from cc.report.table import table, wrapped
 from cc.tokens.model import Counted, Row
 
 MOST_ROWS = 40
@@ -12,13 +12,14 @@ HOW = ("counted by Anthropic", "heuristic", "rough: characters / 4")
 
 def tokens_text(counted: Counted, width: int | None = None) -> str:
     """The text, for a terminal of that width."""
-    lines = [_total(counted)]
+    lines = wrapped(_total(counted), width)
     if counted.budget is not None:
-        lines.append(_budget(counted))
+        lines += wrapped(_budget(counted), width)
     if counted.ask.by_file and counted.rows:
         lines += ["", _files(counted, width)]
     lines.append("")
-    lines += [one_line(line) for line in _provenance(counted)]
+    for line in _provenance(counted):
+        lines += wrapped(one_line(line), width)
     return "\n".join(lines)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
@@ -13,7 +12,7 @@ from cc.dashboard.text import plural, short
 from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.screen import Screen
-from cc.report.table import columns_of, table
+from cc.report.table import columns_of, table, wrapped
 from cc.report.usage_explained import explained_text
 from cc.usage.model import OF_TIME, Coverage, Reading, Row, Totals, UsageQuery
 from cc.usage.query import day_of
@@ -161,9 +160,7 @@ def _active(row: Row, screen: Screen, tz: tzinfo | None) -> list[str]:
 
 
 def _wrapped(line: str, screen: Screen) -> list[str]:
-    if screen.width is None:
-        return [line]
-    return textwrap.wrap(line, max(screen.width, 20), subsequent_indent="  ", break_on_hyphens=False)
+    return wrapped(line, screen.width)
 
 
 def _cells(totals: Totals, *, brief: bool = False) -> tuple[str, ...]:

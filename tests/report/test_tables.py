@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cc.report.status import status_document, status_text
-from cc.report.table import table
+from cc.report.table import columns_of, table, wrapped
 from cc.services.health import Health
 
 
@@ -178,3 +178,11 @@ def test_status_for_people_has_a_line_for_each_service_and_for_each_reason() -> 
     assert lines[2].split() == ["clickhouse", "running", "healthy", "1.0", "min", "http://127.0.0.1:8123", "7"]
     assert lines[3].split() == ["collector", "exited", "unhealthy", "-", "-", "-"]
     assert lines[4:] == ["degraded: collector: exited with code 1"]
+
+
+def test_sentences_are_broken_by_columns_and_not_by_letters() -> None:
+    said = "no price is known for: 中文模型, 日本語のモデル, some-other-model; the rest cost 3 USD"
+    lines = wrapped(said, 30)
+    assert max(map(columns_of, lines)) <= 30
+    assert " ".join(line.strip() for line in lines) == said
+    assert wrapped(said, None) == [said]
