@@ -363,7 +363,7 @@ def _none_found(query: UsageQuery, known: int) -> str:
     timed = query.since is not None or query.until is not None
     named = {"model": query.model, "project": query.project}
     asked = [*(["time"] if timed else []), *(what for what, name in named.items() if name is not None)]
-    said = f"none of the {known} requests known is of that {' and '.join(asked)}"
+    said = f"none of the {known:,} requests known is of that {' and '.join(asked)}"
     for what, name in named.items():
         if name and not set(name) & set("*?["):
             said += f"; --by {what} lists the names, and --{what} '*{name}*' is all that have it inside"
