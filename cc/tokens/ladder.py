@@ -1,4 +1,4 @@
-"""The ladder of L8: from what is asked to an answer. Imports this room, errors, clock, the engine's outcome.
+"""The ladder of L8: from what is asked to an answer. Imports this room, errors, the engine's outcome.
 
     rung  name          taken when
     0     count_tokens  there is a key, nobody said --offline, and Anthropic answers for every text

@@ -1,4 +1,5 @@
-"""What is asked and what is answered: frozen data, and its JSON. Imports errors, the engine's outcome, pieces.
+"""What is asked and what is answered: frozen data, and its JSON. Imports errors, families, pieces,
+and the engine's outcome.
 
 Ask ─> count ─> Counted ─┬─ rows      Row: one text
                          ├─ tried     each better rung, and why it was not it

@@ -1,4 +1,4 @@
-"""The offline estimate (LADDERS.md, L8 rung 1): what the trained data file says a text costs. Imports errors only.
+"""The offline estimate (LADDERS.md, L8 rung 1): what the trained data file says a text costs. Imports errors, kinds.
 
     text -> words -> pieces, always the longest that is known -> the cost of each piece in tokens, added up
 

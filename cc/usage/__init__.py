@@ -10,7 +10,9 @@
                   ├─> workers ─> one_file ─> lines ─> decode / recover ─> ledger     what is new, on all cores
                   └─> settle                     what several files hold, once
 
-May import cc.errors, cc.clock and cc.files. It knows nothing of tasks, containers and dashboards: where the files lie
-and which store to ask comes in as `Sources`, which `sources` makes of this machine's settings. msgspec and SQLite are
-imported with `transcripts`, requests in `clickhouse` only, and all no sooner than something is read.
+    ingest ─> portions of the transcripts ─> store     a table of our own, which the reader asks, too
+
+May import the leaves and resources. It knows nothing of tasks, containers and dashboards: where the files lie and which
+store to ask comes in as `Sources`, which `sources` makes of this machine's settings. SQLite is imported with
+`transcripts`, requests in `clickhouse` only, and both no sooner than something is read.
 """

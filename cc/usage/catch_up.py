@@ -6,7 +6,8 @@
 
 A file that has grown is read on from where it was left; one that was cut, rewritten or replaced is read again; one that
 was deleted (the client does that after 30 days) stays counted, and is told. Whatever cannot be read is named and left
-out, and its neighbours are counted. Imports places, index, workers, one_file, settle.
+out, and its neighbours are counted. Imports places, index, workers, done, one_file, groups, packed, settle, portions,
+request.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The store that the collector writes to, asked over HTTP: the one module that imports requests.
 
-Imports errors, resources.within.
+Imports errors, resources.within, decode.
 
     POST <url>/?database=otel&param_since=7     the statement as the body; {since:Int64} in it is the parameter
     POST <url>/?database=otel&query=INSERT ...  the data as the body

@@ -8,7 +8,8 @@ The store itself says what it has, so that it may be killed at any moment: what 
 what was not is written then. A batch is one insert, of which all is there or nothing; a session that it holds in part
 still differs. What no file and no index knows, a session or requests of one, is left as it is: other machines may have
 written it, or this one before a file was deleted, or an index lost, or in use for a moment. Only what has something
-else in its place goes. Imports transcripts, clickhouse, store_schema, store_rows.
+else in its place goes. Imports errors, transcripts, clickhouse, groups, packed, reader,
+store, store_rows, store_schema.
 """
 
 from __future__ import annotations

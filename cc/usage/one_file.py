@@ -1,6 +1,6 @@
 """One session file, from some byte on: its rows, each key once, and what could not be used. The hot loop is `_read`.
 
-Imports lines, decode, recover, ledger, packed.
+Imports lines, decode, recover, ledger, packed, request.
 """
 
 from __future__ import annotations

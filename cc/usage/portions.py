@@ -4,7 +4,7 @@
     what is contested ────> settled as a whole (settle.py), and held: ids that stand in several files are few
 
 Sessions of which one has copied messages of another come together: what is the one's now may have been the other's.
-Imports index, ledger, packed, settle.
+Imports index, groups, ledger, packed, request, settle.
 """
 
 from __future__ import annotations

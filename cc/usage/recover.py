@@ -1,4 +1,4 @@
-"""What can be saved of a line that the fast decoder refused. Standard library only; imports decode's row type.
+"""What can be saved of a line that the fast decoder refused. Imports decode's row type and request.
 
 Seen in real files: two records spliced on one line, the first whole or half; an end half written; NaN; raw control
 characters, invalid UTF-8 and lone surrogates inside strings; a field of another type than it should have; nesting

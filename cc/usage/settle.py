@@ -1,4 +1,5 @@
-"""Each message once over all files, without looking at each of them: imports groups, index, ledger, packed.
+"""Each message once over all files, without looking at each of them: imports groups, index, ledger, packed,
+request.
 
 Nearly all messages stand in one file only. A file's own are grouped as it is read; only rows with an id that stands
 elsewhere too (`contested`) are put side by side in one ledger, in path order. What two rows have in common is an id, so

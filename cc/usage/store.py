@@ -1,10 +1,12 @@
-"""What the store's table of our own answers: requests one by one, or added up by the server. Imports clickhouse.
+"""What the store's table of our own answers: requests one by one, or added up by the server.
 
     of the store alone     rows      requests that telemetry may know too, to be united one by one
                            groups    all others, added up: a week of a hundred million rows is some thousands of groups
     beside session files   rows      of the sessions of which session files and index know less
 
 A question is of a span of quarters of an hour, with which the table's key begins.
+
+Imports errors, clickhouse, groups, model, query, request, store_rows, store_schema, tally, telemetry.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     index      what they told when they were last in this state; else
     catch_up   what is new is read
 
-Imports places, index, and catch_up where something is new.
+Imports places, index, packed, ledger, groups, client_totals, request, and catch_up where something is new.
 """
 
 from __future__ import annotations
