@@ -168,7 +168,7 @@ def end(code: Any, lost: Mapping[str, OSError] | None = None) -> NoReturn:
         if isinstance(why, BrokenPipeError):
             code = code or 128 + signal.SIGPIPE
         else:
-            _complain(f"error: cannot write to {where}: {why.strerror}\n")
+            complain(f"error: cannot write to {where}: {why.strerror}\n")
             code = code or 1
     sys.exit(code)
 
@@ -261,7 +261,7 @@ def _print_recap(recap: Recap, session: Session) -> int:
             _write(options.junit, junit(recap))
         except UsageError as error:  # what was run has been run, and is told all the same
             recap, code = replace(recap, warnings=(*recap.warnings, error.message)), code or 1
-            _complain(f"error: {error}\n")
+            complain(f"error: {error}\n")
     from cc.report.annotations import annotation_lines
 
     for line in annotation_lines(recap, os.environ):
@@ -295,7 +295,8 @@ def write_out(data: bytes, code: int = 0) -> None:
         raise LostError(error, code) from error
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """Write to stderr, if anybody still reads it."""
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
@@ -308,7 +309,7 @@ def _print_error(error: CcError, options: Options) -> int:
     lines = [f"error: {error}", *(f"  | {line}" for line in error.evidence[-10:])]
     if error.hint:
         lines.append(f"  -> {error.hint}")
-    _complain("\n".join(lines) + "\n")
+    complain("\n".join(lines) + "\n")
     if options.json:
         _print_json({"error": error.as_dict()}, error.exit_code)
     return error.exit_code

@@ -18,6 +18,7 @@ from cc.report.ingest import ingest_document, ingest_text, so_far
 from cc.report.progress import Progress
 from cc.usage.groups import Groups
 from cc.usage.ingest import Ingested, ingest_files
+from cc.usage.reader import why_no_usage
 from cc.usage.sources import sources
 
 AGAIN_S = 2.0
@@ -65,5 +66,6 @@ def _once(session: Session, known: Groups | None) -> tuple[Answer, Groups]:
     finally:
         reading.close()
         writing.close()
-    document = ingest_document(came, files, wall_time() - began)
+    nothing = None if files.groups else why_no_usage(told.roots, files)
+    document = ingest_document(came, files, wall_time() - began, nothing)
     return Answer(document, "" if session.options.json else ingest_text(document)), files.groups

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from cc.clock import wall_time
-from cc.command_line import Answer, Session, write_out
+from cc.command_line import Answer, Session, complain, write_out
 from cc.errors import UsageError
 from cc.report.printable import one_line
 from cc.report.progress import Progress
@@ -67,4 +67,4 @@ def _print_csv(reading: Reading, *, quiet: bool) -> None:
 
     write_out(usage_csv(reading).encode("utf-8", "replace"))
     if not quiet:
-        sys.stderr.write("".join(f"{one_line(line)}\n" for line in provenance(reading)))
+        complain("".join(f"{one_line(line)}\n" for line in provenance(reading)))

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from cc.usage.transcripts import Transcripts
 
 
-def ingest_document(came: Ingested, files: Transcripts, took_s: float) -> dict[str, Any]:
-    """The document of `--json`."""
+def ingest_document(came: Ingested, files: Transcripts, took_s: float, nothing: str | None) -> dict[str, Any]:
+    """The document of `--json`. `nothing` is why the files tell of no usage, None if they do."""
     return {
         "status": "changed" if came.changed else "ok",
         "store": came.store,
@@ -27,7 +27,7 @@ def ingest_document(came: Ingested, files: Transcripts, took_s: float) -> dict[s
         "migrations": came.migrations,
         "rows_written": came.written,
         "rows_removed": came.removed,
-        "notes": list(files.notes),
+        "notes": [*filter(None, [nothing]), *files.notes],
         "took_ms": round(took_s * 1000),
     }
 

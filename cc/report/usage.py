@@ -188,10 +188,10 @@ def _money(cost: Decimal | None) -> str:
 def provenance(reading: Reading) -> list[str]:
     """Where the numbers come from, and what could not be read."""
     coverage = reading.coverage
+    united = ", united with session files" if reading.source in ("clickhouse", "cache") and coverage.files else ""
     stale = ", stale" if reading.stale else ""
-    lines = [
-        f"source: {reading.source}{stale}, as of {reading.as_of}" + (f" ({reading.reason})" if reading.reason else "")
-    ]
+    reason = f" ({reading.reason})" if reading.reason else ""
+    lines = [f"source: {reading.source}{stale}, as of {reading.as_of}{reason}{united}"]
     span = f", {coverage.first} to {coverage.last}" if coverage.first else ""
     lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
     lines += _compared(coverage)

@@ -16,7 +16,7 @@ SESSION_HEADERS = ("session", "client says USD", "counted USD")
 def explained_text(coverage: Coverage, width: int | None) -> str:
     """Two tables: requests by who knows them, and sessions of which the client says another cost. Output is in tokens,
     of the requests that both know; each is counted once, with its final numbers."""
-    parts = ["requests, by who knows them (each is counted once; telemetry's numbers are final)"]
+    parts = ["all requests known, by who knows them (each is counted once; telemetry's numbers are final)"]
     rows = [
         (
             one.model, f"{one.only_files:,}", f"{one.only_telemetry:,}", f"{one.in_both:,}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import socket
 import sys
 import time
@@ -22,6 +23,10 @@ from cc.shell.identity import Stat, read_stat, start_time
 
 LINUX: bool = sys.platform.startswith("linux")
 SHOWN = 100  # characters of a command line
+SECRETS = (  # of a stranger's command line, which may come to stand in somebody's log
+    (r"(?i)((?:pass|pwd|secret|token|key|auth|credential)[a-z_-]*(?:=|\s+))\S+", r"\1***"),
+    (r"://[^/@\s]*@", "://***@"),
+)
 
 ContainerOf = Callable[[int], "str | None"]
 """Tells the name of the container that publishes a port, None if none does."""
@@ -64,8 +69,13 @@ class Owner:
             return f"container {self.container}"
         if self.pid is None:
             return f"a process of user {self.user}" if self.user else "a process that cannot be seen from here"
-        more = f": {self.command}" if command and self.command else ""
-        return f"{self.program} (pid {self.pid}{more})"
+        return f"{self.program} (pid {self.pid}{f': {self._masked()}' if command and self.command else ''})"
+
+    def _masked(self) -> str:
+        text = self.command
+        for pattern, put in SECRETS:
+            text = re.sub(pattern, put, text)
+        return text
 
 
 def identify(pid: int) -> Identity | None:

@@ -275,7 +275,9 @@ def _process_health(stack: Stack, service: Service, *, brief: bool) -> Health:
     except Failure as failure:
         rung, reason = _still_answers(found, failure)
         return Health(**base, state="running", health=("degraded", "unhealthy")[rung - 1], reason=reason, rung=rung)
-    return Health(**base, state="running", health="healthy", reason=_less(stack, found), metrics=dict(full.metrics))
+    return Health(
+        **base, state="running", health="healthy", reason=_less(stack, found, brief=brief), metrics=dict(full.metrics)
+    )
 
 
 def _still_answers(found: Running, failure: Failure) -> tuple[int, str]:
@@ -286,11 +288,14 @@ def _still_answers(found: Running, failure: Failure) -> tuple[int, str]:
     return (2, failure.message) if isinstance(ping, Failure) else (1, f"{ping}, but {failure.message}")
 
 
-def _less(stack: Stack, found: Running) -> str:
-    """In what a dashboard that answers is less than the first rung of L4 gives, "" if in nothing."""
+def _less(stack: Stack, found: Running, *, brief: bool) -> str:
+    """In what a dashboard that answers is less than the first rung of L4 gives, "" if in nothing.
+
+    `brief`: who holds its first port is not asked, for which Docker may have to be waited for.
+    """
     first = stack.settings.dashboard_ports[0]
     less = [] if found.server == "gunicorn" else ["it runs on Flask's own server"]
     if found.port != first:
-        held = _held(stack, first)
+        held = "" if brief else _held(stack, first)
         less.append(f"it runs on port {found.port}, not {first}" + (f", and {held}" if held else ""))
     return "; ".join(less)

@@ -215,8 +215,8 @@ class Server:
             peer.close()
         else:
             one = Connection(self, peer, via, proof)
-            self._connections[one] = None
             self._selector.register(peer, selectors.EVENT_READ, self._serve(one))
+            self._connections[one] = None
             self._sweep_at = min(self._sweep_at, one.until)
 
     def _serve(self, one: Connection) -> Callable[[int], None]:

@@ -1,7 +1,8 @@
 """The words of a command line or a URL become a UsageQuery, or a UsageError that names the field.
 
     since, until    2026-11-24 · 2026-11-24T10:00:00Z · 36h (that long ago) · 7d, 2w (from the start of that day on)
-    tz              an IANA name such as Europe/Berlin, UTC, local
+                    today · yesterday
+    tz              an IANA name such as Europe/Berlin, UTC, +02:00, local
 
 Imports model, errors, clock.
 """
@@ -17,7 +18,11 @@ from cc.errors import UsageError
 from cc.usage.model import GROUPINGS, SOURCES, UsageQuery
 
 RELATIVE = r"(\d{1,6})([hdw])"
-MOMENTS = "a date (2026-11-24), a time (2026-11-24T10:00:00Z) or how long ago (7d, 2w, 36h)"
+OFFSET = r"([+-])(\d{1,2})(?::?(00|15|30|45))?"
+"""From UTC, in quarters of an hour, as every zone's is: groups are no finer (groups.py)."""
+
+DAYS_AGO = {"today": 0, "yesterday": 1}
+MOMENTS = "a date (2026-11-24, today), a time (2026-11-24T10:00:00Z) or how long ago (7d, 2w, 36h)"
 
 Word = TypeVar("Word", bound=str)
 
@@ -59,6 +64,10 @@ def parse_zone(text: str) -> tzinfo | None:
         return None
     if text.upper() in ("UTC", "Z"):
         return timezone.utc
+    if offset := re.fullmatch(OFFSET, text):
+        ahead = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+        if ahead < timedelta(days=1):
+            return timezone(ahead if offset[1] == "+" else -ahead)
     from zoneinfo import ZoneInfo  # reads the machine's Python paths first: milliseconds
 
     try:
@@ -67,7 +76,7 @@ def parse_zone(text: str) -> tzinfo | None:
         raise UsageError(
             f"--tz {text!r} is no time zone that this machine knows",
             field="tz",
-            hint="a name such as Europe/Berlin, UTC or local",
+            hint="a name such as Europe/Berlin, UTC, +02:00 or local",
         ) from error
 
 
@@ -84,6 +93,8 @@ def parse_moment(text: str, *, field: str, now: datetime, tz: tzinfo | None) -> 
             if unit == "h":
                 return now - timedelta(hours=number)
             return now.astimezone(tz).date() - timedelta(days=number * (7 if unit == "w" else 1))
+        if text.strip() in DAYS_AGO:
+            return now.astimezone(tz).date() - timedelta(days=DAYS_AGO[text.strip()])
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
             return date.fromisoformat(text.strip())
         moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))

@@ -305,7 +305,7 @@ def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transc
         what = "telemetry, and what no session file knows, is" if look.added.groups else "telemetry is"
         reasons.append(f"{what} what ClickHouse last answered, {_age(look.now - look.as_of)} ago")
     if origin == "empty" and source in ("auto", "files"):
-        reasons.append(_why_no_files(sources.roots, files))
+        reasons.append(why_no_usage(sources.roots, files))
     return Reading(
         source=origin,
         as_of=rfc3339(datetime.fromtimestamp(look.as_of, timezone.utc)),
@@ -344,7 +344,8 @@ def _answer(
     if query.since is not None or query.until is not None:
         timeless = messages_of({key: sums for key, sums in known.groups.items() if key.quarter is None})
         if timeless:
-            notes = (*notes, f"{timeless} requests have no usable time and are in no span of it")
+            have = "1 request has" if timeless == 1 else f"{timeless:,} requests have"
+            notes = (*notes, f"{have} no usable time and {'is' if timeless == 1 else 'are'} in no span of it")
     if query.by == "project" and any(key.project == UNKNOWN for key in found):
         notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
     return replace(
@@ -378,7 +379,7 @@ def _unpriced(total: Totals, rates: prices.Prices) -> Iterator[str]:
             yield f"the prices of {model} have no {', '.join(lacking)}: the cost of such tokens is unknown"
 
 
-def _why_no_files(roots: Sequence[Path], files: Transcripts) -> str:
+def why_no_usage(roots: Sequence[Path], files: Transcripts) -> str:
     where = ", ".join(str(root) for root in roots) or "any known place (HOME is not set)"
     if files.files:
         return f"the {files.files} session files under {where} hold no usage"

@@ -13,13 +13,17 @@ from cc.usage.transcripts import Transcripts
 FILES = Transcripts(files=3, lines=40, skipped={"cut": 2}, unreadable=(("/a", "no permission"),), notes=("a note",))
 
 
-def said(**came: Any) -> list[str]:
+def said(nothing: str | None = None, **came: Any) -> list[str]:
     made = Ingested(store="http://s", requests=1200, sessions=2, **came)
-    return ingest_text(ingest_document(made, FILES, 1.5)).splitlines()
+    return ingest_text(ingest_document(made, FILES, 1.5, nothing)).splitlines()
 
 
 def test_nothing_new_is_ok() -> None:
     assert said()[0] == "ok: nothing new, the store at http://s has all 1,200 requests of 2 sessions in 3 files"
+
+
+def test_why_there_is_nothing_is_said() -> None:
+    assert said("no session files under /x")[-2:] == ["no session files under /x", "a note"]
 
 
 def test_what_was_written_and_removed_is_a_change_and_what_was_not_read_is_told() -> None:

@@ -92,7 +92,7 @@ def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> Non
     more = {"coverage": coverage, "notes": ("note",), "prices_as_of": "2026-11-23", "prices_own": "/home/prices.json"}
     text = shown(reading(source="cache", stale=True, reason="ClickHouse is down", **more))
     assert text.split("\n\n")[-1].splitlines() == [
-        "source: cache, stale, as of 2026-11-24T10:00:00Z (ClickHouse is down)",
+        "source: cache, stale, as of 2026-11-24T10:00:00Z (ClickHouse is down), united with session files",
         "coverage: 3 files, 1,234 lines, 2026-01-01T00:00:00Z to 2026-02-01T00:00:00Z",
         "prices: the list of 2026-11-23 and /home/prices.json over it, where the client itself put no cost",
         "skipped: 5 lines (4 cut, 1 not_json)",

@@ -153,6 +153,20 @@ def test_a_held_port_names_program_pid_and_command() -> None:
     port.refuse_if_held("127.0.0.1", number)  # it is gone
 
 
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("redis-server --port 8123", "redis-server --port 8123"),
+        ("app --password hunter2 -v", "app --password *** -v"),
+        ("app --api-key=hunter2 serve", "app --api-key=*** serve"),
+        ("DB_PASSWORD=hunter2 app", "DB_PASSWORD=*** app"),
+        ("app postgres://me:hunter2@db/x", "app postgres://***@db/x"),
+    ],
+)
+def test_secrets_of_a_strangers_command_line_are_not_shown(command: str, shown: str) -> None:
+    assert Owner(7, "app", command, "me", "127.0.0.1").shown(command=True) == f"app (pid 7: {shown})"
+
+
 def test_of_a_server_and_its_workers_the_server_is_named() -> None:
     with closing(listening("127.0.0.1")) as made:
         reading, writing = os.pipe()

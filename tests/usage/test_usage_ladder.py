@@ -315,7 +315,7 @@ def test_requests_without_a_time_are_said_to_be_in_no_span(sources: Sources, tmp
         reading = read(files, since=since)
         assert (reading.total.messages, reading.notes) == (
             1,
-            ("1 requests have no usable time and are in no span of it",),
+            ("1 request has no usable time and is in no span of it",),
         )
 
 

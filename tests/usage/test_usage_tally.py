@@ -14,7 +14,7 @@ from cc.errors import UsageError
 from cc.usage import prices, tally
 from cc.usage.groups import fold, merge, messages_of, span_of
 from cc.usage.model import GROUPINGS, Coverage, Reading, Totals, UsageQuery, rfc3339
-from cc.usage.query import begin_of, end_of, parse, parse_moment
+from cc.usage.query import begin_of, end_of, parse, parse_moment, parse_zone
 from cc.usage.request import UNKNOWN, Request
 
 PRICES = prices.load()
@@ -235,10 +235,21 @@ def test_groups_add_up_and_keep_the_first_and_the_last_moment() -> None:
         ("0d", date(2026, 11, 24)),
         ("7d", date(2026, 11, 17)),
         ("2w", date(2026, 11, 10)),
+        ("today", date(2026, 11, 24)),
+        ("yesterday", date(2026, 11, 23)),
     ],
 )
 def test_moments(text: str, moment: date | datetime) -> None:
     assert parse_moment(text, field="since", now=NOW, tz=BERLIN) == moment
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"), [("+02:00", 120), ("-0330", -210), ("+5", 300), ("+05:45", 345), ("UTC", 0)]
+)
+def test_a_zone_by_its_offset(text: str, minutes: int) -> None:
+    zone = parse_zone(text)
+    assert zone is not None
+    assert zone.utcoffset(None) == timedelta(minutes=minutes)
 
 
 def test_a_day_begins_at_midnight_of_the_zone_also_when_the_clock_is_put_back() -> None:
@@ -250,7 +261,7 @@ def test_a_day_begins_at_midnight_of_the_zone_also_when_the_clock_is_put_back() 
 @pytest.mark.parametrize(
     ("field", "word"),
     [
-        ("since", "yesterday"),
+        ("since", "tomorrow"),
         ("since", "7"),
         ("until", "2026-13-01"),
         ("until", "999999w"),
@@ -260,6 +271,8 @@ def test_a_day_begins_at_midnight_of_the_zone_also_when_the_clock_is_put_back() 
         ("tz", "Europe/Nowhere"),
         ("tz", "../../etc/passwd"),
         ("tz", "Europe"),
+        ("tz", "+25"),
+        ("tz", "+02:07"),
     ],
 )
 def test_a_bad_word_is_an_error_that_names_its_field_and_says_what_to_type(field: str, word: str) -> None:
