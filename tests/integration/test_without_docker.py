@@ -232,7 +232,7 @@ def test_without_gunicorn_flasks_own_server_answers_and_the_run_is_degraded(bare
     assert said["server"] == "flask"
     assert bare.ask("up", "--no-docker", env=faults).json["counts"]["changed"] == 0
     back = bare.ask("up", "--no-docker").step("dashboard")
-    assert (back["status"], back["degraded"], back["rung"]) == ("changed", False, 0)
+    assert (back["status"], back["degraded"], back["rung"]) == ("changed", False, 0), back["tried"]
 
 
 def test_a_dashboard_that_was_killed_is_started_again_on_its_port(bare: Box) -> None:
