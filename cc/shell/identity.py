@@ -21,15 +21,17 @@ class Stat:
 
     pid: int
     name: str
-    state: str  # one letter; Z is dead already and only waits for its parent
+    state: str  # one letter, of its main thread; Z has ended and only waits for the others, or for its parent
     parent: int
     group: int
     session: int
     start_time: int
+    threads: int = 1
 
     @property
     def dead(self) -> bool:
-        return self.state in "ZX"
+        """A main thread that has ended is a zombie, too: until the last thread is gone, ports and files are held."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def read_stat(pid: int) -> Stat | None:
@@ -46,7 +48,7 @@ def read_stat(pid: int) -> Stat | None:
     if len(fields) < 20:
         return None
     parent, group, session = int(fields[1]), int(fields[2]), int(fields[3])
-    return Stat(pid, name, fields[0], parent, group, session, int(fields[19]))
+    return Stat(pid, name, fields[0], parent, group, session, int(fields[19]), int(fields[17]))
 
 
 def table() -> list[Stat]:
