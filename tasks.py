@@ -66,7 +66,8 @@ def _refuse_what_invoke_takes(context: Any) -> None:
     if context.config.run.dry:
         raise UsageError("--dry is not for these commands", field="--dry", hint="invoke plan says what would change")
     tasks = Collection.from_module(sys.modules[__name__])
-    if len([word for word in sys.argv[1:] if word in {*tasks.task_names, *tasks.tasks.aliases}]) < 2:
+    names = {*tasks.task_names, *tasks.tasks.aliases}
+    if sum(word in names for word in sys.argv[1:]) < 2:
         return  # to parse it once more would take as long as all the rest of a short command
     parser = Parser(initial=Program().initial_context, contexts=tasks.to_contexts())
     refuse_more_than_one([asked.name or "" for asked in parser.parse_argv(sys.argv[1:])[1:]], "invoke")

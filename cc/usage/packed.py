@@ -13,6 +13,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from functools import partial
+from typing import TypeVar
 from zlib import crc32
 
 import msgspec
@@ -20,6 +21,7 @@ import msgspec
 from cc.usage.groups import Group
 from cc.usage.request import Request
 
+T = TypeVar("T")
 VERSION = 2
 
 Rows = list[tuple[Request, str | None]]
@@ -150,36 +152,31 @@ def pack(value: Known | Rows | Pool | Whole | list[Delivery]) -> bytes:
     return _encode(value)
 
 
-def unpack_known(data: bytes) -> Known:
-    """Raises DamagedError."""
+def _unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
     try:
-        return _known.decode(data)
+        return decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DamagedError(str(error)) from error
+
+
+def unpack_known(data: bytes) -> Known:
+    """Raises DamagedError."""
+    return _unpacked(_known, data)
 
 
 def unpack_pool(data: bytes) -> Pool:
     """Raises DamagedError."""
-    try:
-        return _pool.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedError(str(error)) from error
+    return _unpacked(_pool, data)
 
 
 def unpack_whole(data: bytes) -> Whole:
     """Raises DamagedError."""
-    try:
-        return _whole.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedError(str(error)) from error
+    return _unpacked(_whole, data)
 
 
 def unpack_rows(data: bytes) -> Rows:
     """Raises DamagedError."""
-    try:
-        return _rows.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DamagedError(str(error)) from error
+    return _unpacked(_rows, data)
 
 
 def unpack_deliveries(data: bytes) -> list[Delivery]:

@@ -13,16 +13,6 @@ from tests.usage.portions import in_portions
 from tests.usage.rows import row, session_file, write
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "claude"
-
-
 def test_portions_are_no_larger_than_was_asked_for_and_in_the_order_of_time(root: Path, kept: Path) -> None:
     for number in range(30):
         rows = [row(f"m{number}-{n}", f"r{number}-{n}", session=f"s{number}", at=f"2026-11-{30 - number:02}T12:00:00Z")
