@@ -8,6 +8,7 @@ stderr. May import everything below tasks.py.
 
 from __future__ import annotations
 
+import gc
 import json as jsonlib
 import os
 import signal
@@ -170,6 +171,7 @@ def end(code: Any, lost: Mapping[str, OSError] | None = None) -> NoReturn:
         else:
             complain(f"error: cannot write to {where}: {why.strerror}\n")
             code = code or 1
+    gc.freeze()  # at its end Python looks three times for garbage among all that there is, which ends with it anyway
     sys.exit(code)
 
 
