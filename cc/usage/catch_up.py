@@ -17,18 +17,20 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
+from cc.usage.columns import GroupColumns
 from cc.usage.done import Done, Progress
-from cc.usage.groups import Groups, fold, pairs_of
+from cc.usage.groups import Groups, Pool, fold, pairs_of
 from cc.usage.index import Contents, Entry, Index, Mark
 from cc.usage.one_file import FileReader, mark_of
 from cc.usage.packed import (
-    Columns,
     Delivery,
     Known,
-    Pool,
     Whole,
     ids_of,
+    loose_of,
     pack,
+    pack_rows,
+    tied_to,
     unpack_deliveries,
     unpack_ids,
     unpack_known,
@@ -37,7 +39,7 @@ from cc.usage.packed import (
 )
 from cc.usage.places import Listed, Listing, opened, why
 from cc.usage.portions import portions
-from cc.usage.request import Request
+from cc.usage.request import Request, Rows
 from cc.usage.settle import any_stands_in, disputes_the_same, leave_theirs, settle, standing_twice, united
 from cc.usage.workers import MOST_BATCHES, processors, share
 
@@ -89,22 +91,29 @@ class Reading:
                 self._index.write(changed, numbers, contested, pack(pool), state or b"", pack(whole) if state else b"")
         return whole
 
-    def rows(self) -> list[bytes]:
-        """The packed rows of every file, in path order."""
-        return [data for _, data in sorted(self._rows(self._all).items())]
+    def rows(self) -> Iterator[Rows[Request]]:
+        """The rows of every file, in path order."""
+        packed = self._rows(self._all)
+        for entry in self._all:
+            yield unpack_rows(packed[entry.path], entry.known)
 
     def portions(self, most: int) -> Iterator[list[Request]]:
         """Every message once, about so many at a time (portions.py)."""
         contested = set(self._contested)
         if contested:
             self._put_ids(self._index.ids() if self._index is not None and self._entries else {})
-        disputing = [entry for entry in self._all if not contested.isdisjoint(entry.ids or ())]
+        disputing = [entry for entry in self._all if entry.disputes(contested)]
         return portions(self._all, disputing, contested, self._rows, most)
 
     def _put_ids(self, ids: Mapping[int, bytes]) -> None:
+        """Of every file all by which it may dispute a message."""
         for entry in self._all:
             if entry.ids is None:
                 entry.ids = unpack_ids(ids.get(entry.id or 0, b""))
+        if loose := {one for entry in self._all for one in entry.known.loose}:  # the client itself writes none
+            packed = self._rows(self._all)
+            for entry in self._all:
+                entry.tied = tied_to(loose, unpack_rows(packed[entry.path], entry.known))
 
     @property
     def _is_whole(self) -> bool:
@@ -174,22 +183,22 @@ class Reading:
         finally:
             if descriptor is not None:
                 os.close(descriptor)
-        known.groups = pairs_of(fold(request for request, _ in found))
-        return Delivery(number, known, mark, pack(found), ids_of(found).tobytes())
+        known.groups, known.loose = pairs_of(fold(found.requests)), loose_of(found)
+        return Delivery(number, known, mark, pack_rows(found, known), ids_of(found).tobytes())
 
     def _left_at(
         self, listed: Listed, descriptor: int, mark: Mark, rows: Mapping[bytes, bytes]
-    ) -> tuple[Known, list[tuple[Request, str | None]]]:
+    ) -> tuple[Known, Rows[Request]]:
         """Where to go on, if the file is the known one and has only grown; else its beginning."""
         path = os.fsencode(listed.path)
         entry, packed = self._entries.get(path), rows.get(path)
         anew = Known(listed.folder, listed.session)
         if entry is None or packed is None or entry.known.tail_counts:
-            return anew, []
+            return anew, Rows[Request](())
         grown = entry.mark[:2] == mark[:2] and mark[2] > entry.mark[2]
         if not grown or mark_of(descriptor, entry.known.end) != entry.known.mark:
-            return anew, []
-        return unpack_known(pack(entry.known)), unpack_rows(packed)
+            return anew, Rows[Request](())
+        return unpack_known(pack(entry.known)), unpack_rows(packed, entry.known)
 
     def _take(self, listed: Listed, delivery: Delivery) -> None:
         path = os.fsencode(listed.path)
@@ -215,19 +224,18 @@ class Reading:
         if self._is_whole and not dropped and self._settle_alone(replaced, ids, contested):
             return changed, self._kept.contested, pool
         self._put_ids(ids)
-        twice = standing_twice(entry.ids for entry in entries if entry.ids is not None)
+        twice = standing_twice(entry.all_ids for entry in entries)
         other = twice ^ contested
-        again = [
-            entry
-            for entry in entries
-            if entry.path not in self._new and not (self._kept.settled and other.isdisjoint(entry.ids or ()))
-        ]
+        anew = not self._is_whole or any(entry.known.loose for entry in (*replaced.values(), *dropped))
+        again = [entry for entry in entries if entry.path not in self._new and (anew or entry.disputes(other))]
         pool = settle(entries, again, twice, self._rows)
         return [*changed, *again], array("I", sorted(twice)), pool
 
     def _settle_alone(self, replaced: Mapping[bytes, Entry], ids: Mapping[int, bytes], contested: set[int]) -> bool:
         """Whether nobody else is concerned by what is new: then what is contested stays, and is not looked at."""
         if len(self._new) > 64 or not self._entries:
+            return False
+        if any(entry.known.loose for entry in (*self._all, *replaced.values())):
             return False
         fresh: set[int] = set()
         for path, entry in self._new.items():
@@ -239,7 +247,7 @@ class Reading:
             fresh |= own
         if any_stands_in(fresh, b"".join(ids.values())):
             return False
-        disputing = [entry for entry in self._new.values() if not contested.isdisjoint(entry.ids or ())]
+        disputing = [entry for entry in self._new.values() if entry.disputes(contested)]
         rows = self._rows([replaced[entry.path] for entry in disputing])
         return leave_theirs(disputing, rows, contested)
 
@@ -261,7 +269,7 @@ class Reading:
                     skipped[kind] = skipped.get(kind, 0) + number
         deleted, absent = self._listing.gone(entry.path for entry in entries if entry.path not in there)
         return Whole(
-            groups=Columns.of(pairs_of(groups)),
+            groups=GroupColumns.of(pairs_of(groups)),
             project_names=_names(entry.known for entry in entries),
             files=len(present),
             deleted=deleted,

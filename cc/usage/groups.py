@@ -7,10 +7,10 @@ requests are added up once, and tables are made of some thousands of groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from cc.usage.request import Request
+from cc.usage.request import Fields
 
 QUARTER_HOUR = 900_000
 """Milliseconds."""
@@ -45,34 +45,75 @@ Groups = dict[Group, list[int]]
 """Of each group nine numbers: messages, five kinds of tokens, pico-dollars, and the first and the last millisecond."""
 
 
-def fold(requests: Iterable[Request]) -> Groups:
-    """The groups of these requests, in the order in which they were first seen."""
+Pool = list[tuple[Group, list[int]]]
+"""The same as pairs; of a key there may be several (`pairs_of`)."""
+
+
+def fold(requests: Iterable[Fields]) -> Groups:
+    """The groups of these requests, in the order in which they were first seen.
+
+    Most are of the group of the one before: those are added up apart, and their sum is added to the group when another
+    comes. To look up the group of each takes half as long again.
+    """
     found: Groups = {}
+    sums: list[int] = []  # of the group of the one before
+    begin = end = 0  # milliseconds of its quarter; nothing is between them where the next one's group must be looked up
+    model_before = session_before = project_before = ""
+    fast_before = long_before = False
+    messages = all_given = all_output = all_5m = all_hour = all_read = first = last = 0
     for request in requests:
         _, _, model, at, session, project, given, output, for_5m, for_hour, read, cost, fast, _ = request
-        quarter = None if at is None else at // QUARTER_HOUR
         is_long = given + for_5m + for_hour + read > LONG_CONTEXT
-        key = (quarter, model, fast, is_long, cost is not None, session, project)
-        sums = found.get(key)  # type: ignore[call-overload]  # a tuple equals the Group of its parts
-        moment = at or 0
-        if sums is None:
-            found[Group(*key)] = [1, given, output, for_5m, for_hour, read, cost or 0, moment, moment]
-            continue
-        sums[0] += 1
-        sums[1] += given
-        sums[2] += output
-        sums[3] += for_5m
-        sums[4] += for_hour
-        sums[5] += read
-        sums[6] += cost or 0
-        if moment < sums[7]:
-            sums[7] = moment
-        elif moment > sums[8]:
-            sums[8] = moment
+        if (
+            at is None
+            or not begin <= at < end
+            or model is not model_before  # one that is equal and another object is only looked up
+            or is_long is not long_before
+            or session is not session_before
+            or project is not project_before
+            or cost is not None
+            or fast is not fast_before
+        ):
+            if messages:
+                _add(sums, (messages, all_given, all_output, all_5m, all_hour, all_read), first, last)
+                messages = all_given = all_output = all_5m = all_hour = all_read = 0
+            quarter = None if at is None else at // QUARTER_HOUR
+            first = last = at or 0
+            key = (quarter, model, fast, is_long, cost is not None, session, project)
+            of_key = found.get(key)  # type: ignore[call-overload]  # a tuple equals the Group of its parts
+            if of_key is None:
+                of_key = found[Group(*key)] = [0, 0, 0, 0, 0, 0, 0, first, last]
+            sums = of_key
+            sums[COST] += cost or 0
+            begin = end = 0
+            if quarter is not None and cost is None:
+                begin, end = quarter * QUARTER_HOUR, (quarter + 1) * QUARTER_HOUR
+                model_before, session_before, project_before = model, session, project
+                fast_before, long_before = fast, is_long
+        messages += 1
+        all_given += given
+        all_output += output
+        all_5m += for_5m
+        all_hour += for_hour
+        all_read += read
+        if at is not None:
+            if at < first:
+                first = at
+            elif at > last:
+                last = at
+    if messages:
+        _add(sums, (messages, all_given, all_output, all_5m, all_hour, all_read), first, last)
     return found
 
 
-def pairs_of(groups: Mapping[Group, list[int]]) -> list[tuple[Group, list[int]]]:
+def _add(sums: list[int], numbers: Sequence[int], first: int, last: int) -> None:
+    for place, number in enumerate(numbers):
+        sums[place] += number
+    sums[FIRST] = min(sums[FIRST], first)
+    sums[LAST] = max(sums[LAST], last)
+
+
+def pairs_of(groups: Mapping[Group, list[int]]) -> Pool:
     """The same as pairs, each number in 64 bits: of a cost too large for that the rest goes into pairs of the same key,
     which `merge` adds up again."""
     found = []
@@ -92,10 +133,7 @@ def merge(into: Groups, other: Iterable[tuple[Group, list[int]]]) -> None:
             into[key] = sums
             continue
         mine = into[key] = list(mine)
-        for place in range(FIRST):
-            mine[place] += sums[place]
-        mine[FIRST] = min(mine[FIRST], sums[FIRST])
-        mine[LAST] = max(mine[LAST], sums[LAST])
+        _add(mine, sums[:FIRST], sums[FIRST], sums[LAST])
 
 
 def messages_of(groups: Mapping[Group, list[int]]) -> int:

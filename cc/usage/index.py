@@ -39,7 +39,9 @@ from cc.usage.packed import (
     Known,
     Whole,
     ids_of,
+    loose_of,
     pack,
+    pack_rows,
     unpack_ids,
     unpack_known,
     unpack_whole,
@@ -67,7 +69,10 @@ Mark = tuple[int, int, int, int]
 
 
 class Entry(msgspec.Struct):
-    """A file of the index. `id` is None until it is written, `rows` and `ids` None where they lie in the index only."""
+    """A file of the index. `id` is None until it is written, `rows` and `ids` None where they lie in the index only.
+
+    `tied` are the request ids by which it is tied to rows without message id (settle.py): found out when it matters.
+    """
 
     path: bytes
     mark: Mark
@@ -75,6 +80,17 @@ class Entry(msgspec.Struct):
     id: int | None = None
     rows: bytes | None = None
     ids: array[int] | None = None
+    tied: array[int] | None = None
+
+    @property
+    def all_ids(self) -> array[int]:
+        """Ids by which it may dispute messages with others; they must be there."""
+        ids = array("I") if self.ids is None else self.ids
+        return ids + self.tied if self.tied else ids
+
+    def disputes(self, contested: set[int]) -> bool:
+        """Whether it has one of these ids; they must be there."""
+        return not contested.isdisjoint(self.all_ids)
 
 
 class Contents(msgspec.Struct):
@@ -353,7 +369,8 @@ def _taken_over(database: sqlite3.Connection, version: int) -> Contents:
         if rows is None:
             found.damaged[place] = (path, mark)
         else:
-            found.entries[path] = Entry(path, mark, known, None, pack(rows), ids_of(rows))
+            known.loose = loose_of(rows)
+            found.entries[path] = Entry(path, mark, known, None, pack_rows(rows, known), ids_of(rows))
     return found
 
 

@@ -14,36 +14,39 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 from itertools import count
+from typing import Generic
 
-from cc.usage.request import Request, tokens_of
+from cc.usage.request import SIDECHAIN, R, Request, Rows, tokens_of
 
 
-class Ledger:
+class Ledger(Generic[R]):
     """Takes rows in path order, gives each message once.
 
     `kept` is the row that each key stands for so far. Who reads very many may put the first row of a key (its message
-    id and request id) there himself, without a call.
+    id and request id) there himself, without a call; they may be Fields as long as nobody settles them.
     """
 
     def __init__(self) -> None:
-        self.kept: dict[Hashable, Request] = {}
+        self.kept: dict[Hashable, R] = {}
         self._anonymous = count()
+        self._named_by_itself = False
 
-    def add(self, request: Request, row_id: str | None = None) -> None:
+    def add(self, request: R, row_id: str | None = None) -> None:
         """Count this row. `row_id` is the row's own identity, for rows that have no other."""
         key: Hashable = request[:2]  # message id and request id
         if request[0] is None and request[1] is None:
             key = row_id or next(self._anonymous)
+            self._named_by_itself = self._named_by_itself or row_id is not None
         kept = self.kept.setdefault(key, request)
         if kept is not request:
             self.kept[key] = _larger(kept, request)
 
-    def rows(self) -> list[tuple[Request, str | None]]:
-        """Of each key the row that it stands for so far, and the row's own identity if it has no other: what `add`
-        of another ledger takes to go on from here."""
-        return [(request, key if type(key) is str else None) for key, request in self.kept.items()]
+    def rows(self) -> Rows[R]:
+        """Of each key the row that it stands for so far: what `add` of another ledger takes to go on from here."""
+        own = [key if type(key) is str else None for key in self.kept] if self._named_by_itself else []
+        return Rows(list(self.kept.values()), own)
 
-    def settle(self) -> list[Request]:
+    def settle(self: Ledger[Request]) -> list[Request]:
         """Every message, in the order in which they were first seen."""
         loose = {
             key: request
@@ -58,7 +61,7 @@ class Ledger:
             self._join(loose, "request_id", alone)
         return list(self.kept.values())
 
-    def _join(self, loose: Iterable[Hashable], id_name: str, shared: set[str | None]) -> None:
+    def _join(self: Ledger[Request], loose: Iterable[Hashable], id_name: str, shared: set[str | None]) -> None:
         """Of the keys that share this id, let the loose ones become one with the key that stays."""
         groups: dict[str, list[Hashable]] = {}
         for key, request in self.kept.items():
@@ -82,9 +85,9 @@ def _half(request: Request) -> bool:
     return request.request_id is None or request.message_id is None
 
 
-def _larger(first: Request, second: Request) -> Request:
+def _larger(first: R, second: R) -> R:
     """The row with more tokens, of equal ones the first. It is a side-chain's only if both are."""
     winner = second if tokens_of(second) > tokens_of(first) else first
-    if winner.sidechain and not (first.sidechain and second.sidechain):
-        return winner._replace(sidechain=False)
+    if winner[SIDECHAIN] and not (first[SIDECHAIN] and second[SIDECHAIN]):
+        return tuple.__new__(type(winner), (*winner[:SIDECHAIN], False))
     return winner

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 NEEDLE = b'"assistant"'
 CHUNK = 4 << 20
@@ -53,6 +54,12 @@ def candidates(
 ) -> Iterator[bytes]:
     """The lines of the next `size` bytes that may count; `heard` is told how many more were read, some MB at a time.
     Raises OSError as `read` does.
+    """
+    return chain.from_iterable(_pieces(descriptor, size, count, heard))
+
+
+def _pieces(descriptor: int, size: int, count: LineCount, heard: Callable[[int], object]) -> Iterator[Iterator[bytes]]:
+    """The same, some MB at a time: each is to be taken before the next is.
 
     What is appended while it is read belongs to the next reading: a file that grows for ever has an end here.
     """
@@ -83,7 +90,7 @@ def candidates(
             count.lines += 1
             count.skipped["too_long"] += 1
             dropping, dropped = False, 0
-        yield from _look(b"".join((*held, whole)) if held else whole, count)
+        yield _look(b"".join((*held, whole)) if held else whole, count)
         held, held_size = ([rest], len(rest)) if rest else ([], 0)
     if dropping:
         count.tail = LineCount()
@@ -91,7 +98,7 @@ def candidates(
         count.tail.skipped["too_long"] += 1
     elif held:
         count.tail = LineCount()
-        yield from _look(b"".join(held), count.tail)
+        yield _look(b"".join(held), count.tail)
 
 
 def _look(data: bytes, count: LineCount) -> Iterator[bytes]:

@@ -3,6 +3,9 @@
     version 1   file   id | path | device, inode, bytes, changed | known     nothing is sealed with a sum
                 body   id | rows | ids
                 meta   key | value
+    version 2   file   as before, and the sum of all that       known and rows as before
+                body   id | ids | its sum | rows | its sum      both begun with the id
+                meta   key | value | its sum
 
 Read once: the next writing is in the layout of today. Who settled what is not taken over, it follows from the rows.
 """
@@ -10,13 +13,15 @@ Read once: the next writing is in the layout of today. Who settled what is not t
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
-from cc.usage.packed import Known, Rows
-from cc.usage.request import Request
+from cc.usage.packed import Known
+from cc.usage.request import Request, Rows
 
 
 class Kept(NamedTuple):
@@ -25,10 +30,10 @@ class Kept(NamedTuple):
     path: bytes
     mark: tuple[int, int, int, int]
     known: Known
-    rows: Rows | None
+    rows: Rows[Request] | None
 
 
-class _Known1(msgspec.Struct, array_like=True):
+class _Known(msgspec.Struct, array_like=True):
     folder: str
     session: str
     end: int
@@ -45,27 +50,46 @@ class _Known1(msgspec.Struct, array_like=True):
     groups: msgspec.Raw
 
 
-_Request1 = tuple[
+_Request = tuple[
     str | None, str | None, str, int | None, str, str, int, int, int, int, int, int | None, bool, bool
 ]  # fmt: skip
 
 
+_known = msgspec.msgpack.Decoder(_Known)
+_rows = msgspec.msgpack.Decoder(list[tuple[_Request, str | None]])
+
+
 def _of_version_1(database: sqlite3.Connection) -> Iterator[Kept]:
-    known = msgspec.msgpack.Decoder(_Known1)
-    rows = msgspec.msgpack.Decoder(list[tuple[_Request1, str | None]])
-    for path, device, inode, size, changed, about, body in database.execute(
+    for path, *mark, about, body in database.execute(
         "SELECT path, device, inode, bytes, changed, known, rows FROM file LEFT JOIN body USING (id)"
     ):
-        mark = (device, inode, size, changed)
+        yield _kept(path, mark, about, body)
+
+
+def _of_version_2(database: sqlite3.Connection) -> Iterator[Kept]:
+    for number, path, *mark, about, its_sum, body, rows_sum in database.execute(
+        "SELECT id, path, device, inode, bytes, changed, known, sum, rows, rows_sum FROM file LEFT JOIN body USING (id)"
+    ):
         try:
-            was = known.decode(about)
-            its = [(Request(*request), own) for request, own in rows.decode(body)]
-        except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
-            yield Kept(path, mark, Known("", ""), None)
-            continue
-        fields = {name: getattr(was, name) for name in was.__struct_fields__ if name != "groups"}
-        yield Kept(path, mark, Known(**fields), its)
+            whole = crc32(about, crc32(path, crc32(struct.pack("=5q", number, *mark)))) == its_sum
+            sound = whole and crc32(body, number) == rows_sum
+        except (struct.error, TypeError):
+            sound = False
+        yield _kept(path if isinstance(path, bytes) else b"", mark, about, body if sound else None)
 
 
-READERS: Mapping[int, Callable[[sqlite3.Connection], Iterator[Kept]]] = {1: _of_version_1}
+def _kept(path: bytes, mark: list[int], about: bytes, body: bytes | None) -> Kept:
+    device, inode, size, changed = mark
+    try:
+        was = _known.decode(about)
+        pairs = [(Request(*request), own) for request, own in _rows.decode(body or b"")]
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+        return Kept(path, (device, inode, size, changed), Known("", ""), None)
+    fields = {name: getattr(was, name) for name in was.__struct_fields__ if name != "groups"}
+    requests, own = zip(*pairs, strict=True) if pairs else ((), ())
+    its = Rows(requests, own if any(own) else ())
+    return Kept(path, (device, inode, size, changed), Known(**fields), its)
+
+
+READERS: Mapping[int, Callable[[sqlite3.Connection], Iterator[Kept]]] = {1: _of_version_1, 2: _of_version_2}
 """By version. What they give raises sqlite3.Error for what SQLite itself finds damaged."""

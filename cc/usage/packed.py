@@ -2,7 +2,7 @@
 
     Known     where reading stopped, what was skipped, and the groups of the requests that count for this file
     rows      every key of the file (ledger.py) with the row that it stands for, also those that another file's beat
-    ids       four bytes for each id in the rows: an id that stands twice anywhere makes its rows contested (settle.py)
+    ids       four bytes for each row's id: one that stands twice anywhere makes its rows contested (settle.py)
 
 msgpack, which is compact and says its own types. Who changes any of this, or the tables of the index, raises VERSION
 and keeps the layout of before in `older`: what is known of deleted files is nowhere else.
@@ -11,24 +11,17 @@ and keeps the layout of before in `older`: what is known of deleted files is now
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from functools import partial
 from typing import TypeVar
 from zlib import crc32
 
 import msgspec
 
-from cc.usage.groups import Group
-from cc.usage.request import Request
+from cc.usage.columns import GroupColumns, RowColumns
+from cc.usage.groups import Pool
+from cc.usage.request import R, Request, Rows
 
 T = TypeVar("T")
-VERSION = 2
-
-Rows = list[tuple[Request, str | None]]
-"""Each request, and its row's own identity where it has neither message id nor request id."""
-
-Pool = list[tuple[Group, list[int]]]
-"""The groups of what is contested."""
+VERSION = 3
 
 
 class Known(msgspec.Struct, array_like=True):
@@ -38,7 +31,7 @@ class Known(msgspec.Struct, array_like=True):
     `tail_skipped` are by kind; the tail is a last line without an end, and `tail_counts` if a request was in it. `cwd`
     is the first working directory named, or the one (`sure`) whose dashed form is the folder's name. `said` is what
     the client says the session cost in pico-dollars, None if it says nothing, and `said_in_part` that it did not know
-    all prices. `groups` as `groups.pairs_of` gives them.
+    all prices. `groups` as `groups.pairs_of` gives them, `loose` as `loose_of` does.
     """
 
     folder: str
@@ -54,45 +47,8 @@ class Known(msgspec.Struct, array_like=True):
     sure: bool = False
     said: int | None = None
     said_in_part: bool = False
-    groups: list[tuple[Group, list[int]]] = []
-
-
-class Columns(msgspec.Struct, array_like=True):
-    """Groups in half the bytes: a list for each part of their keys and for each of their numbers, a word that
-    stands in many of them once. A key's words are places in `words`."""
-
-    words: list[str]
-    quarters: list[int | None]
-    models: list[int]
-    fast: list[bool]
-    long: list[bool]
-    priced: list[bool]
-    sessions: list[int]
-    projects: list[int]
-    numbers: list[list[int]]
-
-    @classmethod
-    def of(cls, groups: Pool) -> Columns:
-        places: dict[str, int] = {}
-        keys = [key for key, _ in groups]
-        models, sessions, projects = (
-            [places.setdefault(word, len(places)) for word in words]
-            for words in ([key.model for key in keys], [key.session for key in keys], [key.project for key in keys])
-        )
-        return cls(
-            list(places), [key.quarter for key in keys], models, [key.fast for key in keys],
-            [key.long for key in keys], [key.priced for key in keys], sessions, projects,
-            [list(column) for column in zip(*(sums for _, sums in groups), strict=True)],
-        )  # fmt: skip
-
-    def groups(self) -> Pool:
-        word = self.words.__getitem__
-        keys = zip(
-            self.quarters, map(word, self.models), self.fast, self.long, self.priced,
-            map(word, self.sessions), map(word, self.projects), strict=True,
-        )  # fmt: skip
-        made = map(partial(tuple.__new__, Group), keys)  # without the frame of a NamedTuple's own
-        return list(zip(made, map(list, zip(*self.numbers, strict=True)), strict=True))
+    groups: Pool = []
+    loose: list[int] = []
 
 
 class Whole(msgspec.Struct, array_like=True):
@@ -102,7 +58,7 @@ class Whole(msgspec.Struct, array_like=True):
     known of directories that could not be listed, by directory; `deleted` are in none of these.
     """
 
-    groups: Columns
+    groups: GroupColumns
     project_names: dict[str, str]
     files: int
     deleted: int
@@ -125,7 +81,7 @@ class Delivery(msgspec.Struct, array_like=True):
 
 
 _known = msgspec.msgpack.Decoder(Known)
-_rows = msgspec.msgpack.Decoder(Rows)
+_rows = msgspec.msgpack.Decoder(RowColumns)
 _pool = msgspec.msgpack.Decoder(Pool)
 _whole = msgspec.msgpack.Decoder(Whole)
 _deliveries = msgspec.msgpack.Decoder(list[Delivery])
@@ -148,8 +104,13 @@ class ChangedError(Exception):
     """Another process has written the index since it was read."""
 
 
-def pack(value: Known | Rows | Pool | Whole | list[Delivery]) -> bytes:
+def pack(value: Known | Pool | Whole | list[Delivery]) -> bytes:
     return _encode(value)
+
+
+def pack_rows(rows: Rows[R], known: Known) -> bytes:
+    """Rows of this file."""
+    return _encode(RowColumns.of(rows, known.session))
 
 
 def _unpacked(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
@@ -174,21 +135,49 @@ def unpack_whole(data: bytes) -> Whole:
     return _unpacked(_whole, data)
 
 
-def unpack_rows(data: bytes) -> Rows:
-    """Raises DamagedError."""
-    return _unpacked(_rows, data)
+def unpack_rows(data: bytes, known: Known) -> Rows[Request]:
+    """Those of this file. Raises DamagedError."""
+    columns = _unpacked(_rows, data)
+    try:
+        return columns.rows(known.session, known.folder)
+    except (ValueError, IndexError) as error:
+        raise DamagedError(str(error)) from error
 
 
 def unpack_deliveries(data: bytes) -> list[Delivery]:
     return _deliveries.decode(data)
 
 
-def ids_of(rows: Sequence[tuple[Request, str | None]]) -> array[int]:
-    """For every id of the rows four bytes. Two ids may have the same: their rows are then looked at closely in vain."""
-    named = [request[0] for request, _ in rows if request[0] is not None]
-    named += [request[1] for request, _ in rows if request[1] is not None]
-    named += [own for request, own in rows if own is not None and request[0] is None and request[1] is None]
-    return array("I", map(crc32, map(str.encode, named)))
+def ids_of(rows: Rows[R]) -> array[int]:
+    """Of each row four bytes of its id: its message's, else its request's, else its own.
+
+    Two ids may have the same: their rows are then looked at closely in vain.
+    """
+    names = [request[0] for request in rows.requests]
+    if None in names:
+        names = [request[0] or request[1] or own for request, own in rows.pairs()]
+    return array("I", map(crc32, map(str.encode, filter(None, names))))
+
+
+def loose_of(rows: Rows[R]) -> list[int]:
+    """The request ids that stand without a message id: whoever has one of them must be looked at for it, too."""
+    return [_id(request[1]) for request in rows.requests if request[0] is None and request[1] is not None]
+
+
+def tied_to(loose: set[int], rows: Rows[Request]) -> array[int]:
+    """Of rows that are called by their message those request ids that are among `loose`."""
+    called = (_id(request[1]) for request in rows.requests if request[0] and request[1])
+    return array("I", [one for one in called if one in loose])
+
+
+def all_ids_of(row: tuple[Request, str | None]) -> list[int]:
+    """Everything by which the ledger may join this row with another."""
+    (message_id, request_id, *_), own = row
+    return [_id(name) for name in ((message_id, request_id) if message_id or request_id else (own,)) if name]
+
+
+def _id(name: str) -> int:
+    return crc32(name.encode())
 
 
 def unpack_ids(data: bytes) -> array[int]:

@@ -17,7 +17,7 @@ import msgspec
 from cc.usage.groups import MESSAGES
 from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
-from cc.usage.packed import ids_of, unpack_rows
+from cc.usage.packed import all_ids_of, unpack_rows
 from cc.usage.request import Request
 from cc.usage.settle import RowsOf
 
@@ -49,10 +49,10 @@ def portions(
     `entries`, in path order, are all files; `disputing` those with an id that is `contested`. Raises what `rows_of`
     raises.
     """
-    ledger, linked = Ledger(), _Linked()
-    for _, data in _packed(disputing, rows_of):
-        for request, row_id in unpack_rows(data):
-            ids = ids_of(((request, row_id),))
+    ledger, linked = Ledger[Request](), _Linked()
+    for entry, data in _packed(disputing, rows_of):
+        for request, row_id in unpack_rows(data, entry.known).pairs():
+            ids = all_ids_of((request, row_id))
             if not contested.isdisjoint(ids):
                 ledger.add(request, row_id)
                 linked.add(request.session, ids)
@@ -89,22 +89,22 @@ def _requests(
 ) -> list[Request]:
     """`disputed` is of the files that have some what is contested."""
     found = wanted.settled
-    for path, data in _packed((entries[place] for place in sorted(wanted.entries)), rows_of):
-        others = disputed.get(path)
+    for entry, data in _packed((entries[place] for place in sorted(wanted.entries)), rows_of):
+        others = disputed.get(entry.path)
         found += [
-            request
-            for request, row_id in unpack_rows(data)
-            if request.session in wanted.names and (others is None or others.isdisjoint(ids_of(((request, row_id),))))
+            row[0]
+            for row in unpack_rows(data, entry.known).pairs()
+            if row[0].session in wanted.names and (others is None or others.isdisjoint(all_ids_of(row)))
         ]
     return found
 
 
-def _packed(entries: Iterable[Entry], rows_of: RowsOf) -> Iterator[tuple[bytes, bytes]]:
+def _packed(entries: Iterable[Entry], rows_of: RowsOf) -> Iterator[tuple[Entry, bytes]]:
     left = iter(entries)
     while some := list(islice(left, FILES_AT_ONCE)):
         packed = rows_of(some)
         for entry in some:
-            yield entry.path, packed[entry.path]
+            yield entry, packed[entry.path]
 
 
 class _Linked:

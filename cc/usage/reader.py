@@ -161,7 +161,7 @@ class _Known:
         """Of session files and the store; what both know is one request."""
         if not self._stored.requests:
             return self._files.requests
-        ledger = Ledger()
+        ledger = Ledger[Request]()
         for request in (*self._files.requests, *self._stored.requests):
             ledger.add(request)
         return ledger.settle()

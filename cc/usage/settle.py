@@ -3,7 +3,8 @@ request.
 
 Nearly all messages stand in one file only. A file's own are grouped as it is read; only rows with an id that stands
 elsewhere too (`contested`) are put side by side in one ledger, in path order. What two rows have in common is an id, so
-whatever the ledger could make one of is among them.
+whatever the ledger could make one of is among them. One id a row is enough, its message's, but where a row somewhere
+has no message's: then the request ids that it may share count, too (`Entry.tied`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from cc.usage.groups import Groups, fold, merge, pairs_of
+from cc.usage.groups import Groups, Pool, fold, merge, pairs_of
 from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
-from cc.usage.packed import Pool, Rows, ids_of, unpack_ids, unpack_rows
+from cc.usage.packed import Known, all_ids_of, unpack_ids, unpack_rows
 from cc.usage.request import Request
 
 FEW = 32
@@ -65,9 +66,9 @@ def leave_theirs(entries: Sequence[Entry], before: Mapping[bytes, bytes], contes
 
     `before` are the packed rows as they were, by path.
     """
-    parted = [_parted(entry.rows or b"", contested) for entry in entries]
+    parted = [_parted(entry.rows or b"", entry.known, contested) for entry in entries]
     if any(
-        _parted(before[entry.path], contested)[0] != disputed
+        _parted(before[entry.path], entry.known, contested)[0] != disputed
         for entry, (disputed, _) in zip(entries, parted, strict=True)
     ):
         return False
@@ -76,12 +77,12 @@ def leave_theirs(entries: Sequence[Entry], before: Mapping[bytes, bytes], contes
     return True
 
 
-def _parted(packed: bytes, contested: set[int]) -> tuple[Rows, list[Request]]:
+def _parted(packed: bytes, known: Known, contested: set[int]) -> tuple[list[tuple[Request, str | None]], list[Request]]:
     """The rows that are contested, and the requests that are not."""
-    disputed: Rows = []
+    disputed: list[tuple[Request, str | None]] = []
     own: list[Request] = []
-    for row in unpack_rows(packed):
-        if contested and not contested.isdisjoint(ids_of((row,))):
+    for row in unpack_rows(packed, known).pairs():
+        if contested and not contested.isdisjoint(all_ids_of(row)):
             disputed.append(row)
         else:
             own.append(row[0])
@@ -91,17 +92,18 @@ def _parted(packed: bytes, contested: set[int]) -> tuple[Rows, list[Request]]:
 def settle(entries: Sequence[Entry], again: Iterable[Entry], contested: set[int], rows_of: RowsOf) -> Pool:
     """Give the groups of what is contested, and leave to each entry that disputes it those that are its alone.
 
-    `entries`, in path order, are all that there are; each has its ids. `again` have disputed something before and may
-    no longer: their groups are made anew, too. The groups of all others stay, which are of all their rows.
+    `entries`, in path order, are all that there are; each has its ids and is tied. `again` have disputed something
+    before and may no longer: their groups are made anew, too. The groups of all others stay, which are of all their
+    rows.
     """
-    disputing = [entry for entry in entries if contested and not contested.isdisjoint(entry.ids or ())]
+    disputing = [entry for entry in entries if entry.disputes(contested)]
     packed = rows_of({entry.path: entry for entry in (*again, *disputing)}.values())
-    ledger = Ledger()
+    ledger = Ledger[Request]()
     for entry in entries:
         data = packed.get(entry.path)
         if data is None:
             continue
-        disputed, own = _parted(data, contested)
+        disputed, own = _parted(data, entry.known, contested)
         for request, row_id in disputed:
             ledger.add(request, row_id)
         entry.known.groups = pairs_of(fold(own))

@@ -60,7 +60,7 @@ def requests_of(rows: Iterable[Sequence[str]]) -> tuple[list[Request], int]:
 
     An event without a request id is told from others by its session, its number in it and its time.
     """
-    ledger, unusable = Ledger(), 0
+    ledger, unusable = Ledger[Request](), 0
     for row in rows:
         try:
             request = _request(row)

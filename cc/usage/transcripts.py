@@ -22,9 +22,9 @@ from cc.usage.client_totals import Said
 from cc.usage.groups import Groups, merge
 from cc.usage.index import Contents, Index
 from cc.usage.ledger import Ledger
-from cc.usage.packed import AwayError, ChangedError, DamagedError, DamagedPartsError, Whole, unpack_rows
+from cc.usage.packed import AwayError, ChangedError, DamagedError, DamagedPartsError, Whole
 from cc.usage.places import Listing, session_files, shown
-from cc.usage.request import Request
+from cc.usage.request import Request, Rows
 
 if TYPE_CHECKING:
     from cc.usage.done import Progress
@@ -35,8 +35,8 @@ TRIES = 4
 class Singles(Protocol):
     """Where single requests come from. Raises DamagedPartsError, AwayError, ChangedError, as the index does."""
 
-    def rows(self) -> Iterable[bytes]:
-        """The packed rows of every file, in path order."""
+    def rows(self) -> Iterable[Rows[Request]]:
+        """The rows of every file, in path order."""
         ...
 
     def portions(self, most: int) -> Iterator[list[Request]]:
@@ -47,7 +47,7 @@ class Singles(Protocol):
 class NoSingles:
     """Those of no files."""
 
-    def rows(self) -> Iterable[bytes]:
+    def rows(self) -> Iterable[Rows[Request]]:
         return ()
 
     def portions(self, most: int) -> Iterator[list[Request]]:
@@ -105,11 +105,11 @@ class Transcripts(msgspec.Struct):
         return self._again()
 
 
-def _settled(packed: Iterable[bytes]) -> list[Request]:
-    ledger = Ledger()
+def _settled(every: Iterable[Rows[Request]]) -> list[Request]:
+    ledger = Ledger[Request]()
     with _no_collection():
-        for data in packed:
-            for request, own in unpack_rows(data):
+        for rows in every:
+            for request, own in rows.pairs():
                 ledger.add(request, own)
         return ledger.settle()
 
