@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from cc.program import heed_signals, keep_bytecode, refuse_more_than_one
+from cc.bytecode import keep_bytecode
 
 UNDER_INVOKE = os.path.basename(sys.argv[0]) in ("inv", "invoke") or sys.argv[0].endswith("invoke/__main__.py")
+if UNDER_INVOKE:
+    keep_bytecode()
+
+from cc.program import heed_signals, refuse_more_than_one  # noqa: E402
+
 if UNDER_INVOKE:  # `context-cleaner` does it earlier; who only imports this module keeps the handlers that it has
     heed_signals()
-    keep_bytecode()
 
 from invoke import Collection, task  # noqa: E402
 from invoke.parser import Parser  # noqa: E402

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cc import __version__
+from cc.bytecode import keep_bytecode
 from cc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,12 +38,6 @@ def heed_signals() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` said that hanging up means nothing
             signal.signal(number, _end_at_once)
-
-
-def keep_bytecode() -> None:
-    """Undo what Invoke does when it starts: without bytecode on disk every command would compile all its modules anew,
-    which takes longer than most of them. Who set PYTHONDONTWRITEBYTECODE or `python -B` still gets none."""
-    sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
 
 def _end_at_once(number: int, frame: object) -> NoReturn:

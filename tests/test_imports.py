@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LEAVES = {"errors", "clock", "document", "files", "settings"}
 MAY = {
+    "bytecode": set(),
     "errors": set(),
     "clock": set(),
     "document": {"errors"},
@@ -34,7 +35,7 @@ MAY = {
     "drill_command": LEAVES | {"engine", "report", "drill", "command_line"},
     "ingest_command": LEAVES | {"usage", "report", "command_line", "feed"},
     "usage_command": LEAVES | {"usage", "report", "command_line"},
-    "program": LEAVES | {"services"},
+    "program": LEAVES | {"bytecode", "services"},
 }
 ONE_IMPORTER = {
     "sh": "cc/shell/seam.py",

@@ -323,4 +323,4 @@ def test_modules_are_compiled_once_and_not_by_every_command(tmp_path: Path, refu
     words = [sys.executable, "-m", "invoke", "env"]
     subprocess.run(words, cwd=tmp_path, env=environ, check=True, capture_output=True, timeout=60)
     compiled = {path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc")}
-    assert compiled == set() if refused else {"command_line", "operations", "settings"} <= compiled
+    assert compiled == set() if refused else {"program", "errors", "command_line", "operations"} <= compiled
