@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cc.clock import Cancel, SystemClock, timestamp
@@ -69,18 +69,26 @@ class Answer(NamedTuple):
     exit_code: int = 0
 
 
-@dataclass(eq=False, repr=False)
 class Session:
     """One command on its way: its options and settings, its cancellation, its listeners."""
 
-    name: str
-    options: Options
-    settings: Settings
-    console: Console
-    cancel: Cancel = field(default_factory=Cancel)
-    clock: SystemClock = field(default_factory=SystemClock)
-    lost: dict[str, OSError] = field(default_factory=dict)
-    """Where something could not be written on the way, and why."""
+    def __init__(
+        self,
+        name: str,
+        options: Options,
+        settings: Settings,
+        console: Console,
+        cancel: Cancel,
+        lost: dict[str, OSError],
+    ) -> None:
+        self.name = name
+        self.options = options
+        self.settings = settings
+        self.console = console
+        self.cancel = cancel
+        self.clock = SystemClock()
+        self.lost = lost
+        """Where something could not be written on the way, and why."""
 
     def listeners(self, journal: Callable[[dict[str, Any]], None] | None = None) -> Iterator[Listener]:
         """Who hears what happens: the person, the `--events` file, the journal."""
@@ -182,7 +190,7 @@ def _perform(
     try:
         with heeded(cancel, reads=manner.reads), deadline(options.timeout_s() if manner.reads else None):
             _refuse_flags(name, options, manner)
-            session = Session(name, options, load(os.environ), console, cancel, lost=lost)
+            session = Session(name, options, load(os.environ), console, cancel, lost)
             _refuse_bad_faults(os.environ)
             came = body(session)
         if came is not None and not isinstance(came, Answer):

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from cc.errors import ConfigError
@@ -20,21 +19,22 @@ DEFAULT_PROJECT = "context-cleaner"
 PROJECT = r"[a-z0-9][a-z0-9_-]{0,62}"  # compose's own rule for project names
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """Everything that can be set. Ports are 1 to 65535; `dashboard_ports` is first and last, both included.
 
-    `clickhouse_urls` is empty for the stack's own container. `tokens_timeout` is seconds for
-    all that Anthropic counts. `origin` says of each name where its value came from.
+    `clickhouse_urls` is empty for the stack's own container. `tokens_timeout` is seconds for all that Anthropic counts.
+    `origin` says of each name where its value came from. A tuple: to make a dataclass of so many fields takes 2 ms, and
+    every command makes this one.
     """
 
     home: str
+    origin: Mapping[str, str]
     project: str = DEFAULT_PROJECT
     dashboard_host: str = "127.0.0.1"
     dashboard_ports: tuple[int, int] = (8110, 8120)
     clickhouse_urls: tuple[str, ...] = ()
     clickhouse_user: str = "cc"
-    clickhouse_password: str | None = field(default=None, repr=False)
+    clickhouse_password: str | None = None
     clickhouse_port: int = 8123
     otlp_grpc_port: int = 4317
     otlp_http_port: int = 4318
@@ -45,7 +45,11 @@ class Settings:
     claude_config_dir: str | None = None
     tokens_timeout: float = 10.0
     tokens_data: str | None = None
-    origin: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        """Without the password: a traceback or a log may show it."""
+        told = (f"{name}={value!r}" for name, value in self._asdict().items() if name != "clickhouse_password")
+        return f"Settings({', '.join(told)})"
 
     @property
     def container_prefix(self) -> str:
@@ -66,9 +70,9 @@ def load(environ: Mapping[str, str], directory: str | None = None) -> Settings:
             values[name] = _read(read, given, variable, None, None)
             origin[name] = f"environment {variable}"
     _refuse_one_port_for_two(values, origin)
-    for known in fields(Settings):
-        if known.name != "origin":
-            origin.setdefault(known.name, "default")
+    for name in Settings._fields:
+        if name != "origin":
+            origin.setdefault(name, "default")
     return Settings(**values, origin=origin)
 
 
@@ -81,10 +85,9 @@ def _current() -> str:
 
 def _refuse_one_port_for_two(values: Mapping[str, Any], origin: Mapping[str, str]) -> None:
     published = ("clickhouse_port", "otlp_grpc_port", "otlp_http_port", "otel_health_port")
-    defaults = {known.name: known.default for known in fields(Settings)}
     taken: dict[int, str] = {}
     for name in published:
-        port = values.get(name, defaults[name])
+        port = values.get(name, Settings._field_defaults[name])
         if port in taken:
             both = f"{NAMES[taken[port]][0]} and {NAMES[name][0]}"
             where = origin.get(name) or origin.get(taken[port]) or ""

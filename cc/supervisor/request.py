@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 from cc import __version__
@@ -39,7 +39,7 @@ def carried(environ: Mapping[str, str]) -> dict[str, str]:
 
 def fingerprint(settings: Settings, environ: Mapping[str, str]) -> str:
     """Two supervisors with the same one would do the same: version, playbooks, settings, and where Docker is."""
-    told = {known.name: getattr(settings, known.name) for known in fields(settings) if known.name != "origin"}
+    told = {name: value for name, value in settings._asdict().items() if name != "origin"}
     read = {"CC_HOME", *(variable for variable, _ in NAMES.values())}  # these are in the settings, wherever they stood
     decisive = {
         name: value for name, value in carried(environ).items() if name.startswith(DECISIVE) and name not in read
