@@ -296,6 +296,7 @@ def health(session: Session, service: str | None) -> Answer:
 def logs(session: Session, service: str, *, lines: str, follow: bool) -> None:
     """What a service wrote: its last lines, and with `follow` those to come."""
     import json
+    import re
 
     from cc.feed import Feed
     from cc.report.printable import CONTROLS, one_line
@@ -308,7 +309,7 @@ def logs(session: Session, service: str, *, lines: str, follow: bool) -> None:
     def tell(stream: str, line: str) -> None:
         if session.options.json:
             told = {"service": service, "stream": stream, "line": line}
-            feed.line(json.dumps(told, ensure_ascii=bool(CONTROLS.search(line))))
+            feed.line(json.dumps(told, ensure_ascii=bool(re.search(CONTROLS, line))))
         else:
             feed.line(one_line(line))
 

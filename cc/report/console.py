@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import TextIO
@@ -52,7 +53,7 @@ class Console:
     def paragraph(self, head: str, text: str, *, gap: str = " ") -> None:
         """Head and text on one line where they fit; else the text below it, broken at the terminal's width."""
         line = f"{head}{gap}{text}".rstrip()
-        if self.width is None or len(ESCAPES.sub("", line)) <= self.width:
+        if self.width is None or len(re.sub(ESCAPES, "", line)) <= self.width:
             self.say(line)
             return
         indent = "    " if self.width > 40 else " "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-ESCAPES = re.compile("\x1b\\[[0-9;]*m")
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+ESCAPES = "\x1b\\[[0-9;]*m"
+CONTROLS = "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+"""Patterns, which are compiled when they are first used: every command imports this module, and few need it."""
 
 
 def printable(text: str) -> str:
     """Without what would move the cursor, set a title or turn the reading direction; lines stay lines."""
-    return CONTROLS.sub("\ufffd", ESCAPES.sub("", text)).replace("\t", "    ")
+    return re.sub(CONTROLS, "\ufffd", re.sub(ESCAPES, "", text)).replace("\t", "    ")
 
 
 def one_line(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from decimal import Decimal
 
 from cc.report.printable import CONTROLS
@@ -55,5 +56,5 @@ def _money(cost: Decimal | None) -> str:
 
 def _text(text: str) -> str:
     """An apostrophe before what would be a formula, and nothing that moves a cursor, should it go to a terminal."""
-    text = CONTROLS.sub("\ufffd", text)
+    text = re.sub(CONTROLS, "\ufffd", text)
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -124,12 +124,13 @@ class Prices(msgspec.Struct, frozen=True):
 
     def name_of(self, model: str) -> str:
         """The listed name: as it is, or by alias, or by the rules and then by alias."""
-        for name in (model, canonical(model)):
-            if name in self.models:
-                return name
-            if name in self.aliases:
-                return self.aliases[name]
-        return canonical(model)
+        if (listed := self._listed(model)) is not None:
+            return listed
+        reduced = canonical(model)
+        return reduced if (listed := self._listed(reduced)) is None else listed
+
+    def _listed(self, name: str) -> str | None:
+        return name if name in self.models else self.aliases.get(name)
 
 
 def _cost(rates: Rates | None, counts: tuple[int, ...]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -147,7 +148,7 @@ def test_everything_fits_the_terminal(width: int, key: str, unicode: bool) -> No
     large = Totals(10**6, 10**9, 10**9, 10**10, 10**12, Decimal("123456.78"))
     given = reading(large, rows=(Row(key, large), Row("b", totals("5"))), reason="one reason after another " * 9)
     text = shown(given, Screen(width, colour=True, unicode=unicode), by_day=days(0, 3))
-    plain = ESCAPES.sub("", text)
+    plain = re.sub(ESCAPES, "", text)
     assert max(map(columns_of, plain.splitlines())) <= width
     assert "\x1b[2J" not in text
     assert plain.replace("\ufffd", "?").isascii() or unicode or not key.isascii()
@@ -252,4 +253,4 @@ def test_colour_paints_the_totals_and_the_bars_and_nothing_else() -> None:
     coloured = shown(given, Screen(120, colour=True))
     assert "\x1b[1m1,200 requests" in coloured
     assert "\x1b[32m█" in coloured
-    assert ESCAPES.sub("", coloured) == shown(given, Screen(120))
+    assert re.sub(ESCAPES, "", coloured) == shown(given, Screen(120))
