@@ -43,7 +43,8 @@ def answer(session: Session, asked: Mapping[str, Any], *, csv: bool, explain: bo
     queries = (query,) if width is None else (query, replace(query, by="day"))
     progress = Progress(sys.stderr, session.clock, "reading session files")
     try:
-        reading, *days = read_usages(queries, sources(session.settings, os.environ), progress)
+        told = sources(session.settings, os.environ, store=query.source in ("auto", "clickhouse"))
+        reading, *days = read_usages(queries, told, progress)
     finally:
         progress.close()
     code = 3 if session.options.strict and reading.degraded else 0

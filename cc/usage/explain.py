@@ -1,4 +1,4 @@
-"""Which source knew what of the requests, model by model: pure. Imports groups, request, unite.
+"""Which source knew what of the requests, model by model: pure. Imports groups.
 
 Telemetry's numbers are final; a session file often holds those of the middle of a stream. By how much is what people
 who compare two tools want to see.
@@ -7,12 +7,14 @@ who compare two tools want to see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from cc.usage.groups import MESSAGES, Group
-from cc.usage.unite import United
+
+if TYPE_CHECKING:
+    from cc.usage.unite import United
 
 
 class Explained(msgspec.Struct):

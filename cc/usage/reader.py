@@ -7,11 +7,12 @@
     3     empty        and there is no usage in any session file
 
 The files are read in every case, so that no rung shows less than they hold; of what `ingest` wrote to the store is
-added what they know no more (store.py). A source is named only if it contributed:
+added what they know no more (store.py, asked by asking.py). A source is named only if it contributed:
 a store that answers and is empty leaves `files` (or `empty`), with that as the reason. A source that the caller forces
 stands alone, and raises its Failure when it cannot be read.
 
-Imports the rest of this package, errors and clock.
+Imports the rest of this package and clock; what only the store, its cache or telemetry need, where one of them is
+asked: `--source files` waits for none of it.
 """
 
 from __future__ import annotations
@@ -25,22 +26,21 @@ import msgspec
 from msgspec.structs import replace
 
 from cc.clock import wall_time
-from cc.errors import Failure
-from cc.usage import cache, prices, store, tally, telemetry
-from cc.usage.added import Added, Asked, difference, put
+from cc.usage import prices, tally
 from cc.usage.blocks import Blocks
-from cc.usage.clickhouse import ClickHouse, NoTableError
 from cc.usage.client_totals import compare
 from cc.usage.explain import explain
-from cc.usage.groups import Groups, fold, merge, messages_by_session, messages_of, span_of
-from cc.usage.ledger import Ledger
+from cc.usage.groups import Groups, fold, merge, messages_of, span_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, Totals, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
-from cc.usage.store_schema import taken
-from cc.usage.unite import unite
 
 if TYPE_CHECKING:
+    from cc.usage.clickhouse import ClickHouse
+    from cc.usage.store import Span
     from cc.usage.transcripts import Transcripts
+    from cc.usage.unite import United
+
+NO_GROUPS: Groups = {}
 
 Progress = Callable[[int, int], None]
 """Told while session files are read: bytes read, bytes to be read."""
@@ -66,7 +66,7 @@ class Sources(msgspec.Struct, frozen=True):
     index_dir: Path | None = None
 
 
-class _Look(msgspec.Struct):
+class Look(msgspec.Struct):
     """What one look at the sources has brought so far.
 
     `rows` are what ClickHouse answered of telemetry, and `asked` is the span of which it told what no file knows;
@@ -76,9 +76,9 @@ class _Look(msgspec.Struct):
     now: float
     as_of: float
     rows: list[list[str]] | None = None
-    asked: store.Span | None = None
+    asked: Span | None = None
     events: list[Request] = []
-    added: Added = msgspec.field(default_factory=Added)
+    added: Groups = {}
     events_from: Origin = "empty"
     tried: list[Attempt] = []
     notes: list[str] = []
@@ -97,45 +97,71 @@ def read_usages(
 
     All must name the same source; the first one's counts.
     """
-    from cc.usage import transcripts  # SQLite with it, no sooner than something is read
-
     rates = prices.load(sources.prices)
     source: SourceName = queries[0].source
-    look = _Look(now := sources.now(), now)
-    if source in ("clickhouse", "auto"):
-        _ask_clickhouse(look, sources, forced=source == "clickhouse")
-    files = (
-        transcripts.read(sources.roots, sources.index_dir, progress)
-        if source in ("auto", "files")
-        else transcripts.Transcripts()
-    )
-    stored, added = _stored(look, queries, sources, files), _kept(look, queries, sources, files)
-    known = _Known(files, stored, look.events, added.groups)
-    _keep(look, sources, files, known)
+    look = Look(now := sources.now(), now)
+    known = _known(look, queries, sources, progress)
+    files = known.files
     if any(map(tally.needs_requests, queries)):
         _ = files.requests
     look.notes += files.notes  # not before: who looks at single requests finds out of the index what is to be told
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
-    base = _provenance(source, sources, look, files, _coverage(files, known, rates))
+    base = _provenance(source, sources, look, files, _coverage(known, rates))
     blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
     return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)
 
 
-class _Known:
+def _known(look: Look, queries: Sequence[UsageQuery], sources: Sources, progress: Progress) -> Known:
+    """All that the source tells of which the queries are."""
+    from cc.usage import transcripts  # SQLite with it, no sooner than something is read
+
+    source = queries[0].source
+    if source == "files":
+        return Known(transcripts.read(sources.roots, sources.index_dir, progress))
+    from cc.usage import asking
+
+    if source != "cache":
+        asking.ask_telemetry(look, sources, forced=source == "clickhouse")
+    files = (
+        transcripts.read(sources.roots, sources.index_dir, progress) if source == "auto" else transcripts.Transcripts()
+    )
+    found = asking.ask_table(look, queries, sources, files)
+    if look.tried or source == "cache":
+        asking.ask_cache(look, queries, sources, files)
+    known = Known(files, found.requests, found.groups, look.events, look.added)
+    asking.keep(look, sources, known)
+    return known
+
+
+class Known:
     """All requests: as groups, which most questions need alone, and one by one if telemetry is to be matched.
 
-    `added` is what is known as a difference of groups only, of an earlier answer of the store.
+    `singles` and `stored` are the requests of the store's own table, one by one and added up; `events` are those of
+    telemetry; `added` is what is known as a difference of groups only, of an earlier answer of the store.
     """
 
-    def __init__(self, files: Transcripts, stored: store.Found, events: Sequence[Request], added: Groups) -> None:
-        self._files, self._stored, self._events = files, stored, events
-        self.added = added
-        self.united = unite(self._rows, events) if events else None
-        self.groups = fold(self.requests) if events or stored.requests else dict(files.groups)
-        merge(self.groups, stored.groups.items())
-        if self.added:
-            self.groups = put(self.groups, self.added.items())
+    def __init__(
+        self,
+        files: Transcripts,
+        singles: Sequence[Request] = (),
+        stored: Groups = NO_GROUPS,
+        events: Sequence[Request] = (),
+        added: Groups = NO_GROUPS,
+    ) -> None:
+        self.files, self.singles, self.events, self.added = files, singles, events, added
+        self._stored = stored
+        self.united: United | None = None
+        if events:
+            from cc.usage.unite import unite
+
+            self.united = unite(self._rows, events)
+        self.groups = fold(self.requests) if events or singles else dict(files.groups)
+        merge(self.groups, stored.items())
+        if added:
+            from cc.usage.added import put
+
+            self.groups = put(self.groups, added.items())
 
     @property
     def requests(self) -> Sequence[Request]:
@@ -144,134 +170,23 @@ class _Known:
     @property
     def of_files_alone(self) -> Groups:
         """All that telemetry does not know, but for what is united one by one."""
-        return self.groups if self.united is None else {**self._stored.groups, **self.added}
-
-    @property
-    def added_by_the_store(self) -> Groups:
-        """By what its own table makes these groups other than files and telemetry alone would."""
-        if not self._stored.requests:
-            return {}
-        return difference(
-            self.groups,
-            fold(unite(self._files.requests, self._events).requests) if self._events else self._files.groups,
-        )
+        return self.groups if self.united is None else {**self._stored, **self.added}
 
     @property
     def _rows(self) -> list[Request]:
         """Of session files and the store; what both know is one request."""
-        if not self._stored.requests:
-            return self._files.requests
+        if not self.singles:
+            return self.files.requests
+        from cc.usage.ledger import Ledger
+
         ledger = Ledger[Request]()
-        for request in (*self._files.requests, *self._stored.requests):
+        for request in (*self.files.requests, *self.singles):
             ledger.add(request)
         return ledger.settle()
 
 
-def _ask_clickhouse(look: _Look, sources: Sources, *, forced: bool) -> None:
-    try:
-        if sources.clickhouse is None:
-            raise Failure(sources.no_clickhouse, code="tool_missing", hint="type: invoke up")
-        rows = _events(sources.clickhouse)
-    except Failure as failure:
-        if forced:
-            raise
-        why = failure.evidence if failure.code == "breaker_open" else ()  # what it was that opened it
-        look.tried.append(Attempt(0, "clickhouse", failure.code, "; ".join((failure.message, *why))))
-        return
-    look.rows = rows
-    _take(look, rows, "clickhouse")
-
-
-def _events(clickhouse: ClickHouse) -> list[list[str]]:
-    """Telemetry's rows; none where nothing but session files was ever written to the store."""
-    try:
-        return clickhouse.rows(telemetry.EVENTS, telemetry.EVENTS_TABLE)
-    except NoTableError:
-        if not taken(clickhouse):
-            raise
-        return []
-
-
-def _stored(look: _Look, queries: Sequence[UsageQuery], sources: Sources, files: Transcripts) -> store.Found:
-    """What `ingest` wrote to the store: all of it where the store stands alone, else what no session file knows."""
-    source = queries[0].source
-    if sources.clickhouse is None or look.tried or source not in ("auto", "clickhouse"):
-        return store.Found()
-    try:
-        if source == "auto":
-            found = store.beside(sources.clickhouse, queries, files.groups)
-            look.asked = store.span_of(queries)
-        else:
-            found = store.alone(sources.clickhouse, queries, telemetry=bool(look.events))
-            span = store.span_of(queries)
-            look.events = [event for event in look.events if span.holds(event)]
-            if span != store.Span():
-                look.notes.append("coverage is of the time that was asked for: the store was asked for no other")
-    except Failure as failure:
-        if source == "clickhouse":
-            raise
-        look.notes.append(f"what `ingest` wrote to ClickHouse could not be read: {failure.message}")
-        return store.Found()
-    if found.requests or found.groups:
-        look.events_from = "clickhouse"
-    elif not look.events:
-        look.answered = (
-            "ClickHouse answered and holds no more than the session files" if found.any else
-            "ClickHouse answered and holds no requests"
-        )  # fmt: skip
-    return found
-
-
-def _kept(look: _Look, queries: Sequence[UsageQuery], sources: Sources, files: Transcripts) -> Added:
-    """What the cache tells of the store's own table, and with it into `look` what it tells of telemetry."""
-    forced = queries[0].source == "cache"
-    if not forced and not look.tried:
-        return look.added
-    try:
-        if sources.cache_dir is None:
-            raise Failure("no place for a cache is configured", code="not_satisfied")
-        kept, span = cache.kept(sources.cache_dir), store.span_of(queries)
-        _take(look, kept.rows, "cache")
-        look.added = kept.added.of(span.first, span.after, messages_by_session(files.groups))
-        if not look.events and not look.added.groups:
-            raise Failure("the cached answer of ClickHouse holds no requests", code="not_satisfied")
-        look.events_from = "cache"
-        look.as_of = min(kept.as_of, *(each.as_of for each in look.added.asked)) if look.added.groups else kept.as_of
-        if not look.added.covers(span.first, span.after):
-            look.notes.append("the cache may lack some of what `ingest` wrote: ClickHouse was not asked for all of it")
-    except Failure as failure:
-        if forced:
-            raise
-        look.tried.append(Attempt(1, "cache", failure.code, failure.message))
-    return look.added
-
-
-def _keep(look: _Look, sources: Sources, files: Transcripts, known: _Known) -> None:
-    """What ClickHouse has answered, for when it does not. Of its own table what was not asked now stays as it was."""
-    if look.rows is None or sources.cache_dir is None:
-        return
-    before = Added() if look.asked == store.Span() else cache.added_before(sources.cache_dir)
-    if look.asked is not None:
-        span, groups = look.asked, known.added_by_the_store
-        groups = {group: numbers for group, numbers in groups.items() if span.has(group.quarter)}
-        of_files = messages_by_session(files.groups)
-        sessions = {group.session: of_files.get(group.session, 0) for group in groups}
-        before = before.renewed(Added((Asked(span.first, span.after, look.now),), groups, sessions))
-    try:
-        cache.keep(sources.cache_dir, cache.Kept(look.now, look.rows, before))
-    except Failure as failure:  # costs the next fallback, not this answer
-        look.notes.append(f"ClickHouse's answer could not be cached: {failure.message}")
-
-
-def _take(look: _Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
-    look.events, unusable = telemetry.requests_of(rows)
-    if look.events:
-        look.events_from = origin
-    if unusable:
-        look.notes.append(f"{unusable} telemetry events could not be used: their counts are damaged")
-
-
-def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Coverage:
+def _coverage(known: Known, rates: prices.Prices) -> Coverage:
+    files = known.files
     span = span_of(known.groups)
     united = known.united
     by_model = explain(united, known.of_files_alone)
@@ -293,7 +208,7 @@ def _coverage(files: Transcripts, known: _Known, rates: prices.Prices) -> Covera
     )
 
 
-def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transcripts, coverage: Coverage) -> Reading:
+def _provenance(source: SourceName, sources: Sources, look: Look, files: Transcripts, coverage: Coverage) -> Reading:
     """A reading without numbers: where they come from, how old they are, and why from no better source."""
     reasons = [attempt.reason for attempt in look.tried]
     if look.answered is not None:
@@ -302,7 +217,7 @@ def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transc
     if origin == "empty" and files.groups:
         origin = "files"
     if origin == "cache":
-        what = "telemetry, and what no session file knows, is" if look.added.groups else "telemetry is"
+        what = "telemetry, and what no session file knows, is" if look.added else "telemetry is"
         reasons.append(f"{what} what ClickHouse last answered, {_age(look.now - look.as_of)} ago")
     if origin == "empty" and source in ("auto", "files"):
         reasons.append(why_no_usage(sources.roots, files))
@@ -323,7 +238,7 @@ def _provenance(source: SourceName, sources: Sources, look: _Look, files: Transc
 def _answer(
     query: UsageQuery,
     base: Reading,
-    known: _Known,
+    known: Known,
     rates: prices.Prices,
     names: Mapping[str, str],
     blocks: Blocks,
@@ -331,10 +246,16 @@ def _answer(
     notes = base.notes
     if tally.needs_requests(query):
         of_any_time = replace(query, since=None, until=None)
-        whole, cut = tally.whole_within(known.added, query)
-        found = tally.chosen(put(fold(tally.within(known.requests, query)), whole.items()), of_any_time, names)
-        if cut:
-            notes = (*notes, f"{cut} requests of the cache are left out: it tells no time but the quarter of an hour")
+        found = fold(tally.within(known.requests, query))
+        if known.added:
+            from cc.usage.added import put
+
+            whole, cut = tally.whole_within(known.added, query)
+            found = put(found, whole.items())
+            if cut:
+                only = "it tells no time but the quarter of an hour"
+                notes = (*notes, f"{cut} requests of the cache are left out: {only}")
+        found = tally.chosen(found, of_any_time, names)
     else:
         found = tally.chosen(known.groups, query, names)
     total, rows = tally.added_up(found, query.by, rates, query.tz, names, blocks)

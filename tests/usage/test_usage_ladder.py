@@ -378,6 +378,20 @@ def test_heavy_packages_are_imported_no_sooner_than_something_is_read() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_who_asks_session_files_alone_waits_for_nothing_of_the_store(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; import cc.usage_command; from cc.settings import load; from cc.usage.query import parse;"
+        "from cc.usage.reader import read_usage; from cc.usage.sources import sources;"
+        "read_usage(parse(source='files'), sources(load(os.environ), os.environ, store=False));"
+        "of_the_store = ('asking', 'cache', 'clickhouse', 'store', 'telemetry', 'unite');"
+        "print([name for name in of_the_store if 'cc.usage.' + name in sys.modules])"
+    )
+    environ = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_what_was_ingested_and_cannot_be_read_costs_only_itself(sources: Sources, server: Server) -> None:
     server.reply = say(200, answer([event("r9", output_tokens=7)]))
     server.ours = say(500, b"Code: 241. DB::Exception: Memory limit exceeded")
