@@ -13,11 +13,11 @@ import os
 import pwd
 import stat
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ BITS = 2**63 - 1
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
-class Listed(NamedTuple):
+class Listed(msgspec.Struct, frozen=True, gc=False):
     """A session file as it was found. `mark`: device, inode, bytes, nanoseconds of the last change. `within` is how
     long the part of its path is that is its root's."""
 
@@ -69,7 +69,7 @@ class Listing(msgspec.Struct):
         digest = blake2b(digest_size=16)
         absent = (text for item in sorted(self.absent.items()) for text in item)
         digest.update(os.fsencode("\0".join((*(each.path for each in self.files), "", *absent))))
-        digest.update(array("q", chain.from_iterable((each.mark for each in self.files) if marks is None else marks)))
+        digest.update(array("q", chain.from_iterable([each.mark for each in self.files] if marks is None else marks)))
         return digest.digest()
 
     def gone(self, paths: Iterable[bytes]) -> tuple[int, dict[str, int]]:
@@ -107,19 +107,23 @@ def roots(environ: Mapping[str, str]) -> tuple[Path, ...]:
 def session_files(places: tuple[Path, ...]) -> Listing:
     """Every session file under these roots."""
     listing = Listing()
+    directories: set[tuple[int, int]] = set()
     seen: set[tuple[int, int]] = set()
-    for within, path in _paths(places, listing):
-        try:
-            status = os.stat(path)
-        except OSError as error:
-            listing.unreadable.append((path, why(error)))
-            continue
-        mark = _mark(status)
-        if not stat.S_ISREG(status.st_mode):
-            listing.unreadable.append((path, "not a regular file"))
-        elif mark[:2] not in seen:
-            seen.add(mark[:2])
-            listing.files.append(Listed(path, within, mark))
+    for place in places:
+        base = _projects_of(place, listing)
+        within = len(base.rstrip(os.sep)) + 1
+        for entry in _entries(base, directories, listing):
+            try:
+                status = entry.stat()
+            except OSError as error:
+                listing.unreadable.append((entry.path, why(error)))
+                continue
+            mark = _mark(status)
+            if not stat.S_ISREG(status.st_mode):
+                listing.unreadable.append((entry.path, "not a regular file"))
+            elif (one := mark[:2]) not in seen:
+                seen.add(one)
+                listing.files.append(Listed(entry.path, within, mark))
     return listing
 
 
@@ -138,22 +142,21 @@ def _mark(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_dev & BITS, status.st_ino & BITS, status.st_size, status.st_mtime_ns & BITS
 
 
-def _paths(places: tuple[Path, ...], listing: Listing) -> Iterator[tuple[int, str]]:
-    """The path of every session file, in path order, and how long the part is that is its root's."""
-    seen: set[tuple[int, int]] = set()  # a directory that is reached again, by a link or by a root inside a root
-    for place in places:
-        base = _projects_of(place, listing)
-        found: list[str] = []
-        waiting = [base]
-        while waiting:
-            found.extend(_listed(waiting, seen, listing, base))
-        within = len(base.rstrip(os.sep)) + 1
-        for path in sorted(found):
-            yield within, path
+def _entries(base: str, seen: set[tuple[int, int]], listing: Listing) -> list[os.DirEntry[str]]:
+    """What is called like a session file, in path order. `seen` are directories, which may be reached again: by a link,
+    or by a root inside a root."""
+    found: list[os.DirEntry[str]] = []
+    waiting = [base]
+    while waiting:
+        _list(waiting, found, seen, listing, base)
+    found.sort(key=attrgetter("path"))
+    return found
 
 
-def _listed(waiting: list[str], seen: set[tuple[int, int]], listing: Listing, base: str) -> Iterator[str]:
-    """Take one directory off the list: its session files; its directories go onto the list."""
+def _list(
+    waiting: list[str], found: list[os.DirEntry[str]], seen: set[tuple[int, int]], listing: Listing, base: str
+) -> None:
+    """Take one directory off the list: its session files are found; its directories go onto the list."""
     directory = waiting.pop()
     empty = True
     try:
@@ -167,7 +170,7 @@ def _listed(waiting: list[str], seen: set[tuple[int, int]], listing: Listing, ba
                 if _is_directory(entry):
                     waiting.append(entry.path)
                 elif entry.name.endswith(SUFFIX):
-                    yield entry.path
+                    found.append(entry)
         if empty and directory == base:  # as a directory is on which nothing is mounted
             listing.absent[base] = "is empty"
     except (FileNotFoundError, NotADirectoryError):
