@@ -39,8 +39,8 @@ def explain(united: United | None, groups: Mapping[Group, list[int]]) -> tuple[E
         return found.setdefault(model, Explained(model))
 
     messages: dict[str, int] = {}
-    for (_, model, *_), sums in groups.items():
-        messages[model] = messages.get(model, 0) + sums[MESSAGES]
+    for group, sums in groups.items():
+        messages[group.model] = messages.get(group.model, 0) + sums[MESSAGES]
     for model, number in messages.items():
         of(model).only_files = number
     if united is not None:

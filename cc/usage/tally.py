@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone, tzinfo
 from decimal import Decimal
 from fnmatch import fnmatchcase
+from functools import cache
+from itertools import islice
 
 from cc.usage.blocks import Blocks
 from cc.usage.groups import COST, FIRST, LAST, MESSAGES, QUARTER_HOUR, TOKENS, Group, Groups, messages_of
@@ -22,7 +24,9 @@ from cc.usage.request import UNKNOWN, Request
 NO_NAMES: Mapping[str, str] = {}
 DAY = 86_400
 """Seconds."""
-QUARTERS = DAY * 1000 // QUARTER_HOUR
+QUARTER = QUARTER_HOUR // 1000
+"""Seconds."""
+QUARTERS = DAY // QUARTER
 """In a day."""
 
 _Place = tuple[str, str, int | None, bool, bool, bool]
@@ -134,26 +138,32 @@ def added_up(
 def _sums(groups: Mapping[Group, list[int]], key_of: Callable[[Group], str], prices: Prices) -> dict[_Place, list[int]]:
     """Numbers per key, model, way of billing and period of prices, to be priced once: cost is linear, and the groups
     are many. A period begins at midnight, never within a quarter."""
-    lists: dict[_Place, list[list[int]]] = {}
-    periods: dict[str, list[int]] = {}
+    ways: dict[tuple[str, bool, bool, bool], tuple[list[int], dict[tuple[str, int | None], list[list[int]]]]] = {}
     for group, numbers in groups.items():
-        quarter, model, fast, is_long, priced, _, _ = group
-        since = periods.get(model)
-        if since is None:
-            since = periods[model] = [ALWAYS, *(each.since for each in prices.periods(model))]
-        at = None if quarter is None else since[bisect_right(since, quarter * QUARTER_HOUR) - 1]
-        place = (key_of(group), model, at, fast, is_long, priced)
+        way = group[1:5]
+        of_way = ways.get(way)
+        if of_way is None:
+            since = [each.since for each in prices.periods(group.model)]
+            of_way = ways[way] = ([] if since == [ALWAYS] else [ALWAYS, *since], {})
+        since, lists = of_way
+        quarter = group.quarter
+        at = None if not since or quarter is None else since[bisect_right(since, quarter * QUARTER_HOUR) - 1]
+        place = (key_of(group), at)
         its = lists.get(place)
         if its is None:
             lists[place] = [numbers]
         else:
             its.append(numbers)
-    return {place: _sum(its) for place, its in lists.items()}
+    return {
+        (key, model, at, fast, is_long, priced): _sum(its)
+        for (model, fast, is_long, priced), (_, lists) in ways.items()
+        for (key, at), its in lists.items()
+    }
 
 
 def _sum(lists: list[list[int]]) -> list[int]:
     """Number by number, but for the times."""
-    return list(map(sum, zip(*lists, strict=True)))[: COST + 1]
+    return list(map(sum, islice(zip(*lists, strict=True), COST + 1)))
 
 
 def _priced(sums: Mapping[_Place, list[int]], prices: Prices) -> dict[str, Totals]:
@@ -180,42 +190,47 @@ def _key(by: By | None, tz: tzinfo | None, names: Mapping[str, str], blocks: Blo
         return lambda group: group.session
     if by == "project":
         return lambda group: names.get(group.project, group.project)
-    key_of = _block_key(tz, blocks) if by == "block" else _date_key(by, tz)
+    return _block_key(tz, blocks) if by == "block" else _date_key(by, tz)
+
+
+def _block_key(tz: tzinfo | None, blocks: Blocks) -> Callable[[Group], str]:
     known: dict[int | None, str] = {None: UNKNOWN}
 
     def key(group: Group) -> str:
         quarter = group.quarter
         found = known.get(quarter)
         if found is None:
-            found = known[quarter] = key_of(quarter or 0)
+            found = known[quarter] = _written(_local(blocks.of(quarter or 0).start // 1000, tz), "block")
         return found
 
     return key
 
 
-def _block_key(tz: tzinfo | None, blocks: Blocks) -> Callable[[int], str]:
-    return lambda quarter: _written(_local(blocks.of(quarter).start // 1000, tz), "block")
+def _date_key(by: By, tz: tzinfo | None) -> Callable[[Group], str]:
+    """A zone is asked for its offset once a day (UTC) and not for each quarter of an hour: where it is the same at both
+    ends of a day it was so all day. No zone ever changed there and back within one."""
+    offset_at = cache(lambda day: _offset(_local(day * DAY, tz)))
+    written = cache(lambda day: _written(_local(day * DAY, timezone.utc), by))
 
+    @cache
+    def dates_of(day: int) -> tuple[int, str, str] | None:
+        """The first quarter of this day that belongs to the zone's next day, and what is written of those before it and
+        of those from it on. None where the zone's offset changes."""
+        offset = offset_at(day)
+        if offset is None or offset != offset_at(day + 1):
+            return None
+        local = (day * DAY + offset) // DAY
+        return -((offset - (local + 1) * DAY) // QUARTER), written(local), written(local + 1)
 
-def _date_key(by: By, tz: tzinfo | None) -> Callable[[int], str]:
-    """Of a quarter of an hour. A zone is asked for its offset twice a day (UTC) and not for each quarter: where it is
-    the same at both ends of a day it was so all day. No zone ever changed there and back within one."""
-    offsets: dict[int, int | None] = {}
-    dates: dict[int, str] = {}
-
-    def key(quarter: int) -> str:
-        day = quarter // QUARTERS
-        offset = offsets.get(day, -DAY)
-        if offset == -DAY:
-            ends = {_offset(_local(each * DAY, tz)) for each in (day, day + 1)}
-            offset = offsets[day] = ends.pop() if len(ends) == 1 else None
-        if offset is None:
-            return _written(_local(quarter * QUARTER_HOUR // 1000, tz), by)
-        local = (quarter * QUARTER_HOUR // 1000 + offset) // DAY
-        found = dates.get(local)
-        if found is None:
-            found = dates[local] = _written(_local(local * DAY, timezone.utc), by)
-        return found
+    def key(group: Group) -> str:
+        quarter = group.quarter
+        if quarter is None:
+            return UNKNOWN
+        dates = dates_of(quarter // QUARTERS)
+        if dates is None:
+            return _written(_local(quarter * QUARTER, tz), by)
+        midnight, before, after = dates
+        return before if quarter < midnight else after
 
     return key
 
