@@ -19,6 +19,7 @@ import re
 from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,21 +44,26 @@ Rates = tuple["int | None", ...]
 """Pico-dollars a token, in the order of KINDS; None where one is not known."""
 
 RULES = (
-    (r"^.*/", ""),  # anthropic/claude-x, openrouter/anthropic/claude-x, arn:...:inference-profile/us....
-    (r"^(?:[a-z]+(?:-[a-z]+)?\.)?anthropic\.", ""),  # Bedrock: anthropic.claude-x, us.anthropic.claude-x
-    (r"\[\d+[km]\]$", ""),  # a context window: [1m]
-    (r"@(?:\d{8}|default|latest)$", ""),  # Vertex: claude-x@20250929
-    (r"-v\d+(?::\d+)?(?::\d+k)?$", ""),  # Bedrock: -v1:0
-    (r"-(?:\d{8}|latest)$", ""),  # a release: -20250929
-    (r"(?<=\d)\.(?=\d)", "-"),  # OpenRouter: claude-sonnet-4.5
+    ("/", r"^.*/", ""),  # anthropic/claude-x, openrouter/anthropic/claude-x, arn:...:inference-profile/us....
+    (".", r"^(?:[a-z]+(?:-[a-z]+)?\.)?anthropic\.", ""),  # Bedrock: anthropic.claude-x, us.anthropic.claude-x
+    ("[", r"\[\d+[km]\]$", ""),  # a context window: [1m]
+    ("@", r"@(?:\d{8}|default|latest)$", ""),  # Vertex: claude-x@20250929
+    ("-v", r"-v\d+(?::\d+)?(?::\d+k)?$", ""),  # Bedrock: -v1:0
+    ("-", r"-(?:\d{8}|latest)$", ""),  # a release: -20250929
+    (".", r"(?<=\d)\.(?=\d)", "-"),  # OpenRouter: claude-sonnet-4.5
 )
+"""What a name has in it if the pattern fits: most need never be compiled; the pattern; what is put in its place."""
+
+MOST_NAMES = 4096
 
 
+@lru_cache(MOST_NAMES)
 def canonical(model: str) -> str:
-    """The name under which this model would be listed."""
+    """The name under which this model would be listed. Remembered: each day's and each session's costs ask for it."""
     name = model.strip().lower()
-    for pattern, put in RULES:
-        name = re.sub(pattern, put, name)
+    for part, pattern, put in RULES:
+        if part in name:
+            name = re.sub(pattern, put, name)
     return name
 
 
