@@ -68,10 +68,10 @@ def serving(server: str, environ: dict[str, str], log: Path) -> Iterator[tuple[i
             assert child.poll() is None, log.read_text()
             yield port, child.pid
         finally:
-            family = [process.pid for process in psutil.Process(child.pid).children(recursive=True)]
+            family = psutil.Process(child.pid).children(recursive=True)
             os.killpg(child.pid, signal.SIGTERM)
             child.wait(WITHIN)
-            _, alive = psutil.wait_procs([psutil.Process(pid) for pid in family if psutil.pid_exists(pid)], WITHIN)
+            _, alive = psutil.wait_procs(family, WITHIN)
             assert not alive
             give_back_ports(claimed)
 

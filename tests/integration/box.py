@@ -12,13 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cc.drill.ground import claim_ports as free_ports
 from cc.drill.ground import give_back_ports, path_without
+from cc.shell.identity import read_stat
 
 __all__ = [
     "PROGRAM",
@@ -29,8 +30,12 @@ __all__ = [
     "free_ports",
     "heeds_signals",
     "held",
+    "kill",
+    "masters",
     "new_box",
     "path_without",
+    "session",
+    "supervisors",
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,7 +167,31 @@ class Box:
                 if found:
                     subprocess.run(["docker", kind, *remove.split(), *found], capture_output=True, check=False)
         for pid, _ in self.processes():
-            os.kill(pid, 9)
+            kill(pid)
+
+
+# A process that was listed may have ended by the time that it is asked about or killed: that is its good right.
+
+
+def session(pid: int) -> int | None:
+    """The session that a listed process is in; None if it has ended meanwhile."""
+    stat = read_stat(pid)
+    return None if stat is None else stat.session
+
+
+def kill(pid: int) -> None:
+    """A listed process, should it still be there."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def supervisors(box: Box) -> list[int]:
+    return [pid for pid, words in box.processes() if "cc.supervisor" in words]
+
+
+def masters(box: Box) -> list[int]:
+    """The dashboard's, without its workers."""
+    return [pid for pid, words in box.processes() if "gunicorn" in words and session(pid) == pid]
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import pytest
 
 from cc.errors import Failure
 from cc.resources.breakers import FLAG, Breakers
-from tests.integration.box import Box, eventually
-from tests.integration.test_supervisor import healthy, supervisors
+from tests.integration.box import Box, eventually, supervisors
+from tests.integration.test_supervisor import healthy
 
 
 def trip(box: Box, what: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cc.resources.port import accepts
-from tests.integration.box import ROOT, Box, eventually
+from tests.integration.box import ROOT, Box, eventually, kill, supervisors
 
 NO_COMPOSE = "docker compose=missing;docker-compose=missing"
 NO_STOP = f"{NO_COMPOSE};docker stop=fail:1:no;docker kill=fail:1:no;docker rm=fail:1:no"
@@ -175,9 +175,8 @@ def test_down_goes_on_without_a_lock_where_the_state_directory_can_hold_none(box
     lock.unlink()
     lock.mkdir()
     (lock / "full").touch()
-    for pid, words in box.processes():
-        if "cc.supervisor" in words:
-            os.kill(pid, signal.SIGKILL)
+    for pid in supervisors(box):
+        kill(pid)
     down = box.ask("down")
     assert (down.code, box.processes()) == (0, []), down.err
     assert [told["rung"] for told in down.json["fallbacks"] if told["what"] == "operation lock"] == [1]

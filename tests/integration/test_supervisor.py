@@ -16,20 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.integration.box import Box, eventually
+from tests.integration.box import Box, eventually, masters, session, supervisors
 from tests.integration.test_stack import send_event
 
 
 def supervisor(box: Box) -> Any:
     return box.ask("status").json["supervisor"]
-
-
-def supervisors(box: Box) -> list[int]:
-    return [pid for pid, words in box.processes() if "cc.supervisor" in words]
-
-
-def masters(box: Box) -> list[int]:
-    return [pid for pid, words in box.processes() if "gunicorn" in words and os.getsid(pid) == pid]
 
 
 def healthy(box: Box, name: str, *, other_than: int | None = None, within: float = 30.0) -> Any:
@@ -147,7 +139,7 @@ def test_a_dashboard_whose_master_is_killed_is_back_on_its_port_without_an_orpha
     after = healthy(box, "dashboard", other_than=before["pid"])
     assert (after["port"], masters(box)) == (before["port"], [after["pid"]])
     workers = [pid for pid, words in box.processes() if "gunicorn" in words]
-    assert {os.getsid(pid) for pid in workers} == {after["pid"]}
+    assert {session(pid) for pid in workers} - {None} == {after["pid"]}
     eventually(lambda: box.service("dashboard")["restarts"] == 1, what="the restart to be counted")
     journal = (box.state / "journal.jsonl").read_text()
     assert '"service_restarted"' in journal

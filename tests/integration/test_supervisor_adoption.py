@@ -12,11 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from tests.integration.box import Box, eventually
-
-
-def supervisors(box: Box) -> list[int]:
-    return [pid for pid, words in box.processes() if "cc.supervisor" in words]
+from tests.integration.box import Box, eventually, kill, supervisors
 
 
 def kept(box: Box, name: str) -> dict[str, Any]:
@@ -31,7 +27,7 @@ def kept(box: Box, name: str) -> dict[str, Any]:
 
 def kill_supervisor(box: Box) -> None:
     for pid in supervisors(box):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     eventually(lambda: not supervisors(box), what="the supervisor to be gone")
 
 

@@ -22,17 +22,18 @@ from typing import Any
 import pytest
 
 from cc.shell.identity import read_stat, start_time
-from tests.integration.box import Box, eventually, held
-from tests.integration.test_supervisor import healthy, masters, supervisor, supervisors
+from tests.integration.box import Box, eventually, held, kill, masters, supervisors
+from tests.integration.test_supervisor import healthy, supervisor
 
 
 def kill_all(box: Box) -> None:
     """Supervisor first, so that nobody restarts what is killed after it."""
     for pid in supervisors(box):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     eventually(lambda: not supervisors(box), what="the supervisor to be gone")
     for pid in masters(box):
-        os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # one that asks for gunicorn's version leads a group too, and ends
+            os.killpg(pid, signal.SIGKILL)
     eventually(lambda: not box.processes(), what="the dashboard to be gone")
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from cc.shell.identity import read_stat
 from cc.supervisor import protocol
-from tests.integration.box import Box, eventually
-from tests.integration.test_supervisor import supervisors
+from tests.integration.box import Box, eventually, supervisors
 from tests.supervisor.ipc_support import answer, lines, raw
 
 needs_root = pytest.mark.skipif(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.box import Box, eventually
-from tests.integration.test_supervisor import healthy, supervisors
+from tests.integration.box import Box, eventually, supervisors
+from tests.integration.test_supervisor import healthy
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 and "CI" not in os.environ, reason="needs root, which CI has: it mounts"

@@ -17,8 +17,7 @@ import pytest
 
 from cc.resources.process_stop import OWNER, PROCESS
 from cc.resources.state import StateDir
-from tests.integration.box import Box, eventually
-from tests.integration.test_supervisor import masters, supervisors
+from tests.integration.box import Box, eventually, masters, supervisors
 
 PYTHON = os.path.basename(sys.executable)
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}

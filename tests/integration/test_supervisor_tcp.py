@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 
-from tests.integration.box import Box
-from tests.integration.test_supervisor import supervisors
+from tests.integration.box import Box, supervisors
 
 
 def test_with_its_unix_socket_gone_the_supervisor_is_asked_over_tcp(box: Box) -> None:
