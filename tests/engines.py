@@ -7,7 +7,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,18 @@ class FakeEngine:
                 client = self._server.accept()[0]
             except OSError:
                 return
-            target = client.recv(65536).decode(errors="replace").split(" ")
-            self.asked.append(target[1] if len(target) > 1 else "")
-            said = self._says(self.asked[-1])
-            if said is None:
-                self._kept.append(client)
-                continue
+            with suppress(BrokenPipeError):  # who is interrupted goes without waiting for its answer
+                self._answer(client)
+
+    def _answer(self, client: socket.socket) -> None:
+        target = client.recv(65536).decode(errors="replace").split(" ")
+        self.asked.append(target[1] if len(target) > 1 else "")
+        said = self._says(self.asked[-1])
+        if said is None:
+            self._kept.append(client)
+            return
+        with client:
             client.sendall(said)
-            client.close()
 
     def close(self) -> None:
         """End it; its socket file stays, as that of one that was killed. Idempotent."""
