@@ -196,6 +196,8 @@ def events(options: Options, lines=None, since=None, service=None, follow=False)
     help={
         **LOOKS,
         "quiet": "no table: the exit code speaks (JSON and CSV stay)",
+        "strict": "exit 3 when ClickHouse could not be asked, or a file or directory could not be read (a line that was"
+        " skipped is no reason)",
         "by": "day, week, month, model, project, session or block (of five hours)",
         "since": "first day: 2026-01-31, yesterday or 7d; or a time, or 36h",
         "until": "last day, or a time",
@@ -234,7 +236,8 @@ def usage(
         "path": "a file, a directory, or - for stdin (the default); may be given again",
         "model": "whose tokens (default claude-opus-5)",
         "by": "file: a table of the files, the largest first",
-        "budget": "tokens of a context: what of it is taken, and whether all fit",
+        "budget": "tokens of a context: what of it is taken, and whether all fit (exit 1 if they do not)",
+        "strict": "exit 3 when a better count failed, or when the texts may or may not fit into the budget",
         "offline": "estimate; without it, and only where ANTHROPIC_API_KEY or ANTHROPIC_AUTH_TOKEN is set, the texts"
         " are sent to Anthropic to be counted (at most 20 texts and 4,000,000 characters)",
         "exact": "estimate from all of a text past 1 MB, not from samples of it",

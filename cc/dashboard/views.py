@@ -249,7 +249,7 @@ def _share(part: float, whole: float) -> float:
 
 def _warnings(reading: Reading) -> tuple[str, ...]:
     said = [reading.reason] if reading.reason else []
-    if reading.degraded:
+    if reading.tried:
         said[-1:] = [f"{said[-1]}. To see what runs and why not, type: context-cleaner status"] if said else []
     unreadable = reading.coverage.unreadable
     if unreadable:

@@ -229,7 +229,7 @@ def _provenance(source: SourceName, sources: Sources, look: Look, files: Transcr
         coverage=coverage,
         total=Totals(),
         rung={"clickhouse": 0, "cache": 1, "files": 2, "empty": 3}[origin],
-        degraded=bool(look.tried),
+        degraded=bool(look.tried or coverage.unreadable),
         tried=tuple(look.tried),
         notes=tuple(look.notes),
     )

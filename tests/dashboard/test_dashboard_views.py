@@ -11,7 +11,7 @@ from cc.dashboard import text, views
 from cc.dashboard.asked import answers_to
 from cc.dashboard.chart import chart
 from cc.dashboard.identity import Identity, identity
-from cc.usage.model import Coverage, Reading, Row, Totals, UsageQuery
+from cc.usage.model import Attempt, Coverage, Reading, Row, Totals, UsageQuery
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared with, never bound
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=timezone.utc)
@@ -29,7 +29,7 @@ def reading(
     source: str = "files",
     reason: str | None = None,
     coverage: Coverage | None = None,
-    degraded: bool = False,
+    tried: tuple[Attempt, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Reading:
     return Reading(
@@ -40,7 +40,8 @@ def reading(
         coverage=coverage or Coverage(files=2, lines=30, first="2026-02-03T08:00:00Z", last="2026-11-24T10:00:00Z"),
         total=sum((row.totals for row in rows), Totals()),
         rows=rows,
-        degraded=degraded,
+        degraded=bool(tried or (coverage and coverage.unreadable)),
+        tried=tried,
         notes=notes,
     )
 
@@ -282,7 +283,7 @@ def test_what_is_less_than_it_could_be_is_said() -> None:
             Row("2026-11-24", totals()),
             source="cache",
             reason="the store is gone",
-            degraded=True,
+            tried=(Attempt(0, "clickhouse", "connection_refused", "the store is gone"),),
             coverage=Coverage(
                 skipped_lines=3, skipped_by_kind={"not_json": 2, "cut": 1}, unreadable=(("/x", "permission denied"),)
             ),
@@ -299,6 +300,13 @@ def test_what_is_less_than_it_could_be_is_said() -> None:
         "the cache could not be written",
         "3 lines skipped, in whole or in part: 1 cut, 2 not json.",
     )
+
+
+def test_where_files_alone_are_unread_nobody_is_sent_to_the_stacks_status() -> None:
+    shown = page_of(
+        reading(source="empty", reason="no session file can be read", coverage=Coverage(unreadable=(("/x", "gone"),)))
+    )
+    assert shown.warnings == ("no session file can be read", "Could not read /x (gone).")
 
 
 def test_a_calm_page_warns_of_nothing() -> None:

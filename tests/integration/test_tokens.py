@@ -68,6 +68,20 @@ def test_a_file_that_can_not_be_read_is_named_and_the_exit_code_says_so(box: Box
     assert [file["path"] for file in done.json["files"]] == ["text"]
 
 
+@pytest.mark.parametrize(
+    ("name", "budget", "fits", "code", "strict"),
+    [("fits.py", 10_000, "yes", 0, 0), ("fits.py", 100, "no", 1, 1), ("nobody-measured.json", 10_000, "unsure", 0, 3)],
+)
+def test_whether_all_fit_into_the_budget_is_the_exit_code(
+    box: Box, name: str, budget: int, fits: str, code: int, strict: int
+) -> None:
+    text = '{"a": [1, 2, 3]}' if name.endswith(".json") else "def answer(number):\n    return number + 1\n\n\n" * 60
+    (box.dir / name).write_text(text)
+    words = ("tokens", "--offline", "--path", name, "--budget", str(budget))
+    done = box.ask(*words)
+    assert (done.json["budget"]["fits"], done.code, box.run(*words, "--quiet", "--strict").code) == (fits, code, strict)
+
+
 @pytest.mark.parametrize("words", [("--by", "day"), ("--budget", "many"), ("--model", "two words"), ("--path", "")])
 def test_wrong_words_exit_2(box: Box, words: tuple[str, str]) -> None:
     done = box.run("tokens", *words)

@@ -61,6 +61,15 @@ def test_the_locale_c_gets_ascii_on_a_terminal_too(box: Box) -> None:
     assert "####" in shown
 
 
+def test_strict_minds_a_file_that_could_not_be_read(box: Box) -> None:
+    sessions(box, ago(days=1))
+    assert box.run(*FILES, "--strict").code == 0
+    (Path(box.env["CLAUDE_CONFIG_DIR"]) / "projects" / "-srv-app" / "gone.jsonl").symlink_to("nowhere")
+    assert box.run(*FILES).code == 0
+    for form in ((), ("--json",), ("--csv",), ("--quiet",)):
+        assert box.run(*FILES, "--strict", *form).code == 3
+
+
 def test_the_same_rows_as_json_and_as_csv(box: Box) -> None:
     sessions(box, "2026-11-20T10:40:00Z", "2026-11-20T15:30:00Z", "nonsense")
     for by in ("day", "week", "month", "model", "project", "session", "block"):

@@ -333,6 +333,19 @@ def test_the_whole_reading_is_json_whatever_the_files_are_called(tmp_path: Path)
     assert document["coverage"]["unreadable"][0]["reason"] == "vanished, or a link that leads nowhere"
 
 
+def test_what_could_not_be_read_degrades_the_answer_and_a_line_that_is_cut_does_not(tmp_path: Path) -> None:
+    path = session_file(tmp_path)
+    write(path, row("m1", "r1"))
+    with path.open("ab") as file:
+        file.write(b'{"type": "assi')
+    files = Sources((tmp_path,), now=lambda: NOW)
+    whole = read(files, source="files")
+    assert (whole.degraded, whole.coverage.skipped_by_kind) == (False, {"cut": 1})
+    path.with_name("gone.jsonl").symlink_to("nowhere")
+    told = read(files, source="files").as_dict()
+    assert (told["degraded"], told["tried"], told["total"]["messages"]) == (True, [], 1)
+
+
 def test_a_users_prices_are_used_and_a_bad_list_is_an_error(sources: Sources, tmp_path: Path) -> None:
     own = tmp_path / "own.json"
     own.write_text('{"models": {"claude-sonnet-4-5": {"input": 1, "output": 1}}}')
