@@ -14,12 +14,18 @@ FILL = "\x00"
 
 
 def table(
-    headers: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = (), width: int | None = None
+    headers: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    right: Sequence[int] = (),
+    width: int | None = None,
+    spare: Sequence[int] = (),
 ) -> str:
     """Plain columns under headers. `right` are the columns of numbers; nothing is taken for a number by itself.
 
     Where it would be wider than `width`, headers are broken at their spaces and the first column is shortened, to LEAST
-    characters at most.
+    characters at most. Where that is not enough, or keys would look alike, columns of `spare` are left out, the first
+    of them first, and named below.
     """
     from tabulate import tabulate
 
@@ -29,13 +35,33 @@ def table(
     if width is None or max(map(len, whole.split("\n"))) <= width:
         return whole.replace(FILL, "")
     words = [header.rsplit(" ", 1) if " " in header else ["", header] for header in headers]
-    above, below = zip(*words, strict=True)
-    columns = [max(map(len, column)) for column in zip(above, below, *cells, strict=True)]
-    columns[0] = min(columns[0], max(width - sum(columns[1:]) - 2 * len(columns[1:]), LEAST))
-    cells = [[_filled(shortened(row[0].replace(FILL, ""), columns[0])), *row[1:]] for row in cells]
-    heads = [above, below] if any(above) else [below]
-    lines = [*heads, ["-" * each for each in columns], *cells]  # given as headers they would be padded
-    return str(tabulate(lines, tablefmt="plain", colalign=align, disable_numparse=True)).replace(FILL, "")
+    columns = [max(map(len, column)) for column in zip(*zip(*words, strict=True), *cells, strict=True)]
+    keys = [row[0].replace(FILL, "") for row in cells]
+    out, first = _room(keys, columns, width, spare)
+    kept = [column for column in range(len(headers)) if column not in out]
+    columns[0] = first
+    cells = [[_filled(shortened(key, first)), *row[1:]] for key, row in zip(keys, cells, strict=True)]
+    heads = [list(each) for each in zip(*words, strict=True)]
+    lines = [*(heads if any(heads[0]) else heads[1:]), ["-" * each for each in columns], *cells]
+    shown = [[line[column] for column in kept] for line in lines]  # given as headers they would be padded
+    align = None if align is None else [align[column] for column in kept]
+    text = str(tabulate(shown, tablefmt="plain", colalign=align, disable_numparse=True)).replace(FILL, "")
+    left_out = ", ".join(headers[column] for column in sorted(out))
+    return "\n".join([text, *(wrapped(f"no room for: {left_out}", width) if out else [])])
+
+
+def _room(keys: Sequence[str], columns: Sequence[int], width: int, spare: Sequence[int]) -> tuple[Sequence[int], int]:
+    """The columns that are left out, and how wide the first one is then: as few as leave it room and tell keys apart;
+    if none do, as few as leave it room.
+    """
+    ways = []
+    for count in range(len(spare) + 1):
+        out = spare[:count]
+        others = [each for column, each in enumerate(columns) if column and column not in out]
+        ways.append((out, min(columns[0], width - sum(others) - 2 * len(others))))
+    roomy = [way for way in ways if way[1] >= min(columns[0], LEAST)] or [(ways[-1][0], min(columns[0], LEAST))]
+    apart = (way for way in roomy if len({shortened(key, way[1]) for key in keys}) == len(set(keys)))
+    return next(apart, roomy[0])
 
 
 def shortened(text: str, most: int) -> str:

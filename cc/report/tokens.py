@@ -61,10 +61,11 @@ def _files(counted: Counted, width: int | None) -> str:
     whole = counted.ask.budget or counted.tokens or 1
     cells = [_cells(row, whole, counted.rung) for row in rows[:MOST_ROWS]]
     share = "of budget" if counted.ask.budget else "share"
-    text = table(("file", "tokens", "off by", share, "kind"), cells, right=(1, 2, 3), width=width)
+    text = table(("file", "tokens", "off by", share, "kind"), cells, right=(1, 2, 3), width=width, spare=(4, 2, 3))
     left = rows[MOST_ROWS:]
     if left:
-        text += f"\n... and {len(left):,} more, {sum(row.tokens for row in left):,} tokens (--json names all)"
+        more = f"... and {len(left):,} more, {sum(row.tokens for row in left):,} tokens (--json names all)"
+        text = "\n".join([text, *wrapped(more, width)])
     return text
 
 

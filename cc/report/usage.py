@@ -18,6 +18,8 @@ from cc.usage.model import OF_TIME, Coverage, Reading, Row, Totals, UsageQuery
 from cc.usage.query import day_of
 
 HEADERS = ("requests", "input", "output", "cache write", "cache read", "cost USD")
+SPARE = (1, 4, 5, 2, 3)
+"""What a narrow terminal gives up, one after the other; the cost stays."""
 ROWS_SHOWN = 40
 """On a terminal, unless more are asked for."""
 LEAST_BAR, MOST_BAR = 8, 40
@@ -52,18 +54,21 @@ def usage_text(
 
 def _totals(total: Totals, screen: Screen) -> list[str]:
     cost = "cost unknown" if total.cost_usd is None else f"{_money(total.cost_usd)} USD"
-    counts = f"{plural(total.messages, 'request')}, {plural(total.tokens, 'token')}"
-    lines = _wrapped(f"{counts}, {cost}", screen)
+    lines = _listed([plural(total.messages, "request"), plural(total.tokens, "token"), cost], screen)
     if screen.colour:
         lines = [painted("hint", line) for line in lines]
-    kinds = [f"{name} {count}" for name, count in zip(HEADERS[1:5], _cells(total)[1:5], strict=True)]
-    together = ", ".join(kind.replace(" ", "\u00a0") for kind in kinds)  # no line ends between a name and its number
-    lines += [line.replace("\u00a0", " ") for line in _wrapped(together, screen)]
+    lines += _listed([f"{name} {count}" for name, count in zip(HEADERS[1:5], _cells(total)[1:5], strict=True)], screen)
     if total.cost_unknown_models:
         models = ", ".join(total.cost_unknown_models)
         known = _money(total.cost_known_usd)
         lines += _wrapped(one_line(f"no price is known for: {models}; the rest cost {known} USD"), screen)
     return lines
+
+
+def _listed(numbers: Sequence[str], screen: Screen) -> list[str]:
+    """Numbers and their names, between which no line ends."""
+    together = ", ".join(each.replace(" ", "\u00a0") for each in numbers)
+    return [line.replace("\u00a0", " ") for line in _wrapped(together, screen)]
 
 
 def _days(by_day: Sequence[Row], query: UsageQuery, now: datetime, screen: Screen) -> list[str]:
@@ -117,7 +122,9 @@ def _shares(shown: Sequence[Totals]) -> list[float]:
 def _drawn(
     headers: tuple[str, ...], cells: dict[bool, list[tuple[str, ...]]], bars: Sequence[float], screen: Screen
 ) -> list[str]:
-    """The best that fits: whole numbers and bars, short numbers and bars, the same without; and then keys give way."""
+    """The best that fits: whole numbers and bars, short numbers and bars, the same without; then keys give way, and at
+    last columns.
+    """
     right = range(1, len(headers))
     if screen.width is None:
         return table(headers, cells[False], right=right).split("\n")
@@ -127,7 +134,7 @@ def _drawn(
             text = table(headers, lines, right=right, width=room).split("\n")
             if max(map(columns_of, text)) <= room and not any("…" in line for line in text):
                 return _with_bars(text, bars, screen) if bar else text
-    return table(headers, cells[True], right=right, width=screen.width).split("\n")
+    return table(headers, cells[True], right=right, width=screen.width, spare=SPARE).split("\n")
 
 
 def _with_bars(text: list[str], bars: Sequence[float], screen: Screen) -> list[str]:

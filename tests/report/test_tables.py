@@ -57,6 +57,33 @@ def test_with_a_width_the_first_column_gives_up_its_middle(key: str, width: int,
     assert row.split() == [shown, "12"]
 
 
+WIDE = ("a-long-key-that-ends-in-one", "a-long-key-that-ends-in-two"), ("12", "345"), ("first part", "x"), ("y", "z")
+
+
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(80, ""), (33, ""), (32, "no room for: more words"), (20, "no room for: more words, last")],
+)
+def test_where_there_is_no_room_the_spare_columns_go_one_after_the_other_and_are_named(
+    width: int, left_out: str
+) -> None:
+    rows = list(zip(*WIDE, strict=True))
+    lines = table(("key", "n", "more words", "last"), rows, right=(1,), width=width, spare=(2, 3)).splitlines()
+    assert max(map(len, lines)) <= width
+    at = [line.startswith("a-") for line in lines].index(True)
+    assert [line.split()[1] for line in lines[at : at + 2]] == ["12", "345"]
+    assert " ".join(map(str.strip, lines[at + 2 :])) == left_out
+
+
+def test_a_column_is_left_out_rather_than_that_two_keys_look_alike_and_not_where_that_is_of_no_use() -> None:
+    apart = [("vendor-model-a-20260101", "1", "x"), ("vendor-model-b-20260101", "2", "y")]
+    lines = table(("model", "n", "other"), apart, right=(1,), width=28, spare=(2,)).splitlines()
+    assert lines[-3:] == ["vendor-model-a-20260101  1", "vendor-model-b-20260101  2", "no room for: other"]
+    alike = [(f"{'x' * 30}{middle}{'x' * 30}", "1", "x") for middle in "ab"]
+    lines = table(("model", "n", "other"), alike, right=(1,), width=28, spare=(2,)).splitlines()
+    assert [line.split()[1:] for line in lines[-2:]] == [["1", "x"]] * 2
+
+
 def test_letters_of_two_columns_leave_the_others_in_their_places() -> None:
     """As in a terminal, where each of these takes the room of two."""
     lines = table(("k", "n"), [("日本", "1"), ("abcdef", "23")], right=(1,)).splitlines()

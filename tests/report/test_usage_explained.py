@@ -36,7 +36,7 @@ def test_the_tables() -> None:
     assert ["s0", "0.100000", "0.200000"] in [line.split() for line in lines]
     assert ["s1", "0.100000", "unknown"] in [line.split() for line in lines]
     assert lines[-1] == "and 2 more"
-    assert max(map(len, explained_text(coverage, 60).splitlines()[1:5])) <= 70
+    assert max(map(len, explained_text(coverage, 40).splitlines())) <= 40
 
 
 def test_of_nothing_nothing_is_said() -> None:

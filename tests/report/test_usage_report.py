@@ -13,6 +13,7 @@ from cc.report.printable import ESCAPES
 from cc.report.screen import Screen
 from cc.report.table import columns_of
 from cc.report.usage import usage_text
+from cc.usage.explain import Explained
 from cc.usage.model import Block, Coverage, Reading, Row, Totals, UsageQuery
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=timezone.utc)
@@ -141,13 +142,19 @@ KEYS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 @pytest.mark.parametrize("key", KEYS)
 @pytest.mark.parametrize("unicode", [True, False])
 def test_everything_fits_the_terminal(width: int, key: str, unicode: bool) -> None:
     large = Totals(10**6, 10**9, 10**9, 10**10, 10**12, Decimal("123456.78"))
-    given = reading(large, rows=(Row(key, large), Row("b", totals("5"))), reason="one reason after another " * 9)
-    text = shown(given, Screen(width, colour=True, unicode=unicode), by_day=days(0, 3))
+    differ = ({"session": "s" * 36, "client_usd": 1.5, "counted_usd": 123456.5},)
+    known = Coverage(
+        by_model=(Explained(key, 10**6, 10**6, 10**6, 10**9, 10**9 + 1),), client_totals={"differ": differ}
+    )
+    given = reading(
+        large, rows=(Row(key, large), Row("b", totals("5"))), reason="one reason after another " * 9, coverage=known
+    )
+    text = shown(given, Screen(width, colour=True, unicode=unicode), by_day=days(0, 3), explain=True)
     plain = re.sub(ESCAPES, "", text)
     assert max(map(columns_of, plain.splitlines())) <= width
     assert "\x1b[2J" not in text

@@ -216,6 +216,16 @@ def test_what_could_not_be_read_may_not_fit(prose: Path, tmp_path: Path) -> None
     assert counted.budget["fits"] == "no"
 
 
+def test_on_a_narrow_terminal_the_tokens_of_each_file_are_whole_and_no_line_is_wider(tmp_path: Path) -> None:
+    for number in range(45):
+        (tmp_path / f"a-file-with-a-name-of-some-length-{number:02}.py").write_text("print('x')\n" * (number + 1) * 200)
+    lines = tokens_text(asked(tmp_path, by_file=True, budget=10**6, offline=True), 40).splitlines()
+    assert max(map(len, lines)) <= 40
+    head = lines.index("-" * 15 + "  ------  -------  ------")
+    assert lines[head + 1].endswith("44.py  49,588  ± 7.0 %   5.0 %")
+    assert "no room for: kind" in lines
+
+
 def test_where_no_text_was_read_no_number_pretends_to_be_an_estimate(tmp_path: Path) -> None:
     text = tokens_text(asked(tmp_path / "nowhere", offline=True))
     assert text.startswith("0 tokens: no text could be read\n")
