@@ -131,16 +131,16 @@ def _said(totals: Totals) -> str:
     if not totals.messages:
         return "nothing"
     cost = "cost unknown" if totals.cost_usd is None else text.money(float(totals.cost_usd))
-    return f"{cost}, {text.count(totals.tokens)} tokens, {text.plural(totals.messages, 'message')}"
+    return f"{cost}, {text.count(totals.tokens)} tokens, {text.plural(totals.messages, 'request')}"
 
 
 def _note(undated: Totals, shown: Sequence[Totals], *, costs: bool, earlier: bool) -> str | None:
     said = (
-        [f"Nothing in the last {DAYS} days; these are the {DAYS} up to the last day with a message."] if earlier else []
+        [f"Nothing in the last {DAYS} days; these are the {DAYS} up to the last day with a request."] if earlier else []
     )
     unpriced = sorted({model for totals in shown for model in totals.cost_unknown_models})
     if not costs and unpriced:
         said.append(f"Tokens and not cost, because the price of {text.listed(unpriced)} is unknown.")
     if undated.messages:
-        said.append(f"{text.plural(undated.messages, 'message')} without a usable time: in the totals, on no day.")
+        said.append(f"{text.plural(undated.messages, 'request')} without a usable time: in the totals, on no day.")
     return " ".join(said) or None

@@ -187,7 +187,7 @@ def test_without_any_session_the_page_says_where_it_looked_and_what_to_do(
 def test_a_filter_that_matches_nothing_is_not_an_empty_machine(client: FlaskClient, sessions: Sessions) -> None:
     sessions.message()
     text = Seen(client.get("/?model=nothing").text).text
-    assert "No message matches" in text
+    assert "No request matches" in text
     assert "1 file" in text
 
 

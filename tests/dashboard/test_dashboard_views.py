@@ -175,7 +175,7 @@ def test_the_chart_is_thirty_days_up_to_today_with_the_empty_ones() -> None:
     assert drawn.labels == ("26 Oct", "10 Nov", "24 Nov")
     assert [bar.height for bar in drawn.bars if bar.height] == [25.0, 100.0]
     assert drawn.bars[0].text == "26 Oct: nothing"
-    assert drawn.bars[-1].text == "24 Nov: $2.00, 100 tokens, 1 message"
+    assert drawn.bars[-1].text == "24 Nov: $2.00, 100 tokens, 1 request"
     assert drawn.note is None
 
 
@@ -219,7 +219,7 @@ def test_messages_without_a_time_are_told_of_and_are_on_no_day() -> None:
     assert chart([Row("unknown", totals())], TODAY) is None
     drawn = chart([Row("2026-11-24", totals()), Row("unknown", totals())], TODAY)
     assert drawn is not None
-    assert drawn.note == "1 message without a usable time: in the totals, on no day."
+    assert drawn.note == "1 request without a usable time: in the totals, on no day."
 
 
 def test_a_chart_of_free_messages_is_one_of_tokens() -> None:
