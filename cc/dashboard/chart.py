@@ -69,11 +69,11 @@ def chart(rows: Sequence[Row], today: date, *, since: date | None = None, until:
     if not by_day:
         return None
     last = min(today, until) if until else today
-    first = max(last - timedelta(days=DAYS - 1), since) if since else last - timedelta(days=DAYS - 1)
+    first = max(_first_of(last), since) if since else _first_of(last)
     earlier = not any(first <= day <= last for day in by_day)
     if earlier:
         last = max((day for day in by_day if day <= last), default=max(by_day))
-        first = last - timedelta(days=DAYS - 1)
+        first = _first_of(last)
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     shown = [by_day.get(day, Totals()) for day in days]
     costs = all(totals.cost_usd is not None for totals in shown) and any(totals.cost_usd for totals in shown)
@@ -95,6 +95,11 @@ def chart(rows: Sequence[Row], today: date, *, since: date | None = None, until:
         ),
         note=_note(undated, shown, costs=costs, earlier=earlier),
     )
+
+
+def _first_of(last: date) -> date:
+    """Of as many days as are drawn; fewer in the year 1, which has none before it."""
+    return date.fromordinal(max(last.toordinal() - DAYS + 1, 1))
 
 
 def day_name(day: date) -> str:

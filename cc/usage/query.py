@@ -119,8 +119,13 @@ def end_of(moment: date | datetime, tz: tzinfo | None) -> int:
 
 
 def day_of(moment: date | datetime | None, tz: tzinfo | None) -> date | None:
-    """The day of `tz` in which it lies."""
-    return moment.astimezone(tz).date() if isinstance(moment, datetime) else moment
+    """The day of `tz` in which it lies; of one that `tz` leads out of the calendar, the first or the last there is."""
+    if not isinstance(moment, datetime):
+        return moment
+    try:
+        return moment.astimezone(tz).date()
+    except OverflowError:
+        return date.min if moment.year == 1 else date.max
 
 
 def _midnight(day: date, tz: tzinfo | None) -> datetime:

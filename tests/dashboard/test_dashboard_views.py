@@ -204,6 +204,25 @@ def test_the_chart_goes_back_to_where_there_is_something() -> None:
 
 
 @pytest.mark.parametrize(
+    ("day", "until", "bars"), [(date.min, None, 1), (date(1, 1, 5), date(1, 1, 9), 9), (date.max, None, 30)]
+)
+def test_a_day_at_the_end_of_the_calendar_is_drawn_too(day: date, until: date | None, bars: int) -> None:
+    drawn = chart([Row(day.isoformat(), totals())], TODAY, until=until)
+    assert drawn is not None
+    assert (len(drawn.bars), sum(bar.height for bar in drawn.bars)) == (bars, 100.0)
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("hours", [-5, 2])
+def test_a_page_bears_a_row_that_a_zone_leads_out_of_the_calendar(at: str, hours: int) -> None:
+    one = reading(Row(at[:10], totals()), coverage=Coverage(files=1, first=at, last=at))
+    moment = datetime.fromisoformat(at.replace("Z", "+00:00"))
+    query = UsageQuery(tz=timezone(timedelta(hours=hours)), since=moment, until=moment)
+    shown = views.page(views.Readings(one, one, one), query, {}, Identity("p"), now=NOW)
+    assert shown.coverage.endswith("1 Jan 1" if at.startswith("0001") else "31 Dec 9999")
+
+
+@pytest.mark.parametrize(
     ("since", "until", "bars"),
     [(date(2026, 11, 18), None, 7), (None, date(2026, 11, 22), 30), (date(2020, 1, 1), None, 30), (TODAY, TODAY, 1)],
 )
