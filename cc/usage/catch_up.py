@@ -58,7 +58,10 @@ def catch_up(listing: Listing, index: Index | None, kept: Contents, progress: Pr
 
 
 class Reading:
-    """One reading of all session files. What it raises, also later, is what the index raises."""
+    """One reading of all session files. What it raises, also later, is what the index raises.
+
+    `groups` are those of all of them together.
+    """
 
     def __init__(self, listing: Listing, index: Index | None, kept: Contents) -> None:
         self._index = index
@@ -68,6 +71,7 @@ class Reading:
         self._new: dict[bytes, Entry] = {}
         self._all: list[Entry] = []
         self._contested = kept.contested
+        self.groups: Groups = {}
 
     def read(self, progress: Progress) -> Whole:
         """All of it."""
@@ -81,8 +85,8 @@ class Reading:
         entries = self._all = [entry for _, entry in sorted({**self._entries, **self._new}.items())]
         changed, contested, pool = self._settle(entries, replaced, dropped)
         self._contested = contested
-        groups = united(entries, pool)
-        whole = self._whole(entries, groups, there)
+        self.groups = united(entries, pool)
+        whole = self._whole(entries, there)
         if self._index is not None:
             self._index.tell_damage(self._new)
             state = self._state(there)
@@ -260,7 +264,7 @@ class Reading:
                 found[missing[number]] = data
         return found
 
-    def _whole(self, entries: Sequence[Entry], groups: Groups, there: Mapping[bytes, Listed]) -> Whole:
+    def _whole(self, entries: Sequence[Entry], there: Mapping[bytes, Listed]) -> Whole:
         present = [entry.known for entry in entries if entry.path in there]
         skipped: dict[str, int] = {}
         for known in present:
@@ -269,7 +273,7 @@ class Reading:
                     skipped[kind] = skipped.get(kind, 0) + number
         deleted, absent = self._listing.gone(entry.path for entry in entries if entry.path not in there)
         return Whole(
-            groups=GroupColumns.of(pairs_of(groups)),
+            groups=GroupColumns.of(pairs_of(self.groups)),
             project_names=_names(entry.known for entry in entries),
             files=len(present),
             deleted=deleted,

@@ -78,28 +78,26 @@ class GroupColumns(msgspec.Struct, array_like=True):
     """Groups in half the bytes: a list for each part of their keys and for each of their numbers, a word that
     stands in many of them once. A key's words are places in `words`."""
 
-    words: list[str]
-    quarters: list[int | None]
-    models: list[int]
-    fast: list[bool]
-    long: list[bool]
-    priced: list[bool]
-    sessions: list[int]
-    projects: list[int]
-    numbers: list[list[int]]
+    words: Sequence[str] = ()
+    quarters: Sequence[int | None] = ()
+    models: Sequence[int] = ()
+    fast: Sequence[bool] = ()
+    long: Sequence[bool] = ()
+    priced: Sequence[bool] = ()
+    sessions: Sequence[int] = ()
+    projects: Sequence[int] = ()
+    numbers: Sequence[Sequence[int]] = ()
 
     @classmethod
     def of(cls, groups: Pool) -> GroupColumns:
-        places: dict[str, int] = {}
-        keys = [key for key, _ in groups]
-        models, sessions, projects = (
-            [places.setdefault(word, len(places)) for word in words]
-            for words in ([key.model for key in keys], [key.session for key in keys], [key.project for key in keys])
-        )
+        if not groups:
+            return cls()
+        keys, sums = zip(*groups, strict=True)
+        quarters, models, fast, long, priced, sessions, projects = zip(*keys, strict=True)
+        places = {word: place for place, word in enumerate(dict.fromkeys((*models, *sessions, *projects)))}
+        models, sessions, projects = (list(map(places.__getitem__, each)) for each in (models, sessions, projects))
         return cls(
-            list(places), [key.quarter for key in keys], models, [key.fast for key in keys],
-            [key.long for key in keys], [key.priced for key in keys], sessions, projects,
-            [list(column) for column in zip(*(sums for _, sums in groups), strict=True)],
+            list(places), quarters, models, fast, long, priced, sessions, projects, list(zip(*sums, strict=True))
         )  # fmt: skip
 
     def groups(self) -> Pool:

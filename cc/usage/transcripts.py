@@ -138,7 +138,7 @@ def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int
             with _no_collection():
                 listing = session_files(places)
                 whole = None if rows else index.whole(listing.state())
-                found = _caught_up(listing, index, progress) if whole is None else _transcripts(whole, listing, index)
+                found = _caught_up(listing, index, progress) if whole is None else _of_whole(whole, listing, index)
         except DamagedError as error:
             index.give_up(error)
         except AwayError as error:
@@ -157,17 +157,23 @@ def _with(index: Index, places: tuple[Path, ...], progress: Progress, tries: int
 def _caught_up(listing: Listing, index: Index | None, progress: Progress) -> Transcripts:
     from cc.usage.catch_up import catch_up  # all that reads files, where one is to be read
 
-    whole, singles = catch_up(listing, index, Contents() if index is None else index.read(), progress)
-    return _transcripts(whole, listing, index, singles)
+    whole, reading = catch_up(listing, index, Contents() if index is None else index.read(), progress)
+    return _transcripts(whole, reading.groups, listing, index, reading)
 
 
-def _transcripts(whole: Whole, listing: Listing, index: Index | None, singles: Singles | None = None) -> Transcripts:
-    """The same for those who ask."""
+def _of_whole(whole: Whole, listing: Listing, index: Index) -> Transcripts:
     pairs = whole.groups.groups()
     groups = dict(pairs)
     if len(groups) < len(pairs):  # of a cost beyond 64 bits there are several
         groups = {}
         merge(groups, pairs)
+    return _transcripts(whole, groups, listing, index)
+
+
+def _transcripts(
+    whole: Whole, groups: Groups, listing: Listing, index: Index | None, singles: Singles | None = None
+) -> Transcripts:
+    """The same for those who ask."""
     counted = "session files known of it are counted as they last were"
     return Transcripts(
         groups=groups,
