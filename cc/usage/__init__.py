@@ -6,7 +6,7 @@
                   unite (by request id) ─> groups ─> tally (keys, prices) ─> Reading           pure
 
     transcripts ──┬─> places                     which files there are
-                  ├─> index ─> packed            what is known of them
+                  ├─> index ─> tables ─> packed ─> columns     what is known of them
                   ├─> workers ─> one_file ─> lines ─> decode / recover ─> ledger     what is new, on all cores
                   └─> settle                     what several files hold, once
 

@@ -19,8 +19,9 @@ from functools import partial
 
 from cc.usage.columns import GroupColumns
 from cc.usage.done import Done, Progress
+from cc.usage.entries import Contents, Entry, Mark
 from cc.usage.groups import Groups, Pool, fold, pairs_of
-from cc.usage.index import Contents, Entry, Index, Mark
+from cc.usage.index import Index
 from cc.usage.one_file import FileReader, mark_of
 from cc.usage.packed import (
     Delivery,

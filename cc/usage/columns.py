@@ -94,10 +94,11 @@ class GroupColumns(msgspec.Struct, array_like=True):
             return cls()
         keys, sums = zip(*groups, strict=True)
         quarters, models, fast, long, priced, sessions, projects = zip(*keys, strict=True)
-        places = {word: place for place, word in enumerate(dict.fromkeys((*models, *sessions, *projects)))}
-        models, sessions, projects = (list(map(places.__getitem__, each)) for each in (models, sessions, projects))
+        words = dict.fromkeys((*models, *sessions, *projects))
+        place = {word: place for place, word in enumerate(words)}.__getitem__
         return cls(
-            list(places), quarters, models, fast, long, priced, sessions, projects, list(zip(*sums, strict=True))
+            list(words), quarters, list(map(place, models)), fast, long, priced, list(map(place, sessions)),
+            list(map(place, projects)), list(zip(*sums, strict=True)),
         )  # fmt: skip
 
     def groups(self) -> Pool:

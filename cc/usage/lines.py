@@ -24,8 +24,8 @@ LONGEST = 32 << 20
 LONG = 4000
 HEAD, USAGE_TAIL, TYPE_TAIL = 600, 1200, 400
 """Bytes. The head of a line that is longer than LONG may tell that it is a user's, and its tails that it is nothing
-else, so that the rest need not be searched. In an assistant's row what follows `usage` takes 200 bytes, and what follows
-`type` 100 where that is behind the message."""
+else: then the rest need not be searched. In an assistant's row 200 bytes follow `usage`, and 100 follow a `type` that
+stands behind the message."""
 
 USERS, USAGE = b'"type":"user","message":{"role":"user"', b'"usage":{'
 

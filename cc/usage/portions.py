@@ -14,8 +14,8 @@ from itertools import islice
 
 import msgspec
 
+from cc.usage.entries import Entry
 from cc.usage.groups import MESSAGES
-from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
 from cc.usage.packed import all_ids_of, unpack_rows
 from cc.usage.request import Request

@@ -12,8 +12,8 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from cc.usage.entries import Entry
 from cc.usage.groups import Groups, Pool, fold, merge, pairs_of
-from cc.usage.index import Entry
 from cc.usage.ledger import Ledger
 from cc.usage.packed import Known, all_ids_of, unpack_ids, unpack_rows
 from cc.usage.request import Request

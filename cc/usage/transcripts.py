@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from cc.usage.client_totals import Said
+from cc.usage.entries import Contents
 from cc.usage.groups import Groups, merge
-from cc.usage.index import Contents, Index
+from cc.usage.index import Index
 from cc.usage.ledger import Ledger
 from cc.usage.packed import AwayError, ChangedError, DamagedError, DamagedPartsError, Whole
 from cc.usage.places import Listing, session_files, shown

@@ -14,8 +14,8 @@ import pytest
 
 from cc.usage import transcripts
 from cc.usage.groups import fold, messages_of
-from cc.usage.index import APPLICATION
 from cc.usage.packed import VERSION
+from cc.usage.tables import APPLICATION
 from tests.usage.indexed import both, output, sql
 from tests.usage.rows import row, session_file, write
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -136,3 +139,13 @@ def test_an_answer_of_another_version_or_damaged_is_not_taken(root: Path, kept: 
     assert transcripts.read((root,), kept).notes == ()
     sql(index, "PRAGMA user_version = 99")
     assert "newer version" in transcripts.read((root,), kept).notes[0]
+
+
+def test_what_is_sealed_and_of_no_use_all_the_same_is_written_anew(root: Path, kept: Path) -> None:
+    write(session_file(root), ONE)
+    transcripts.read((root,), kept)
+    (index,) = kept.iterdir()
+    sql(index, f"UPDATE meta SET value = x'ff', sum = {crc32(bytes([255]))} WHERE key = 'whole'")  # noqa: S608 - a number
+    assert output(transcripts.read((root,), kept)) == 1
+    with closing(sqlite3.connect(index)) as database:
+        assert database.execute("SELECT value FROM meta WHERE key = 'whole'").fetchone() != (b"\xff",)
