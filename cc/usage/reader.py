@@ -102,8 +102,6 @@ def read_usages(
     look = Look(now := sources.now(), now)
     known = _known(look, queries, sources, progress)
     files = known.files
-    if any(map(tally.needs_requests, queries)):
-        _ = files.requests
     look.notes += files.notes  # not before: who looks at single requests finds out of the index what is to be told
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
@@ -114,24 +112,31 @@ def read_usages(
 
 def _known(look: Look, queries: Sequence[UsageQuery], sources: Sources, progress: Progress) -> Known:
     """All that the source tells of which the queries are."""
-    from cc.usage import transcripts  # SQLite with it, no sooner than something is read
-
     source = queries[0].source
+    files = _files(queries, sources, progress)
     if source == "files":
-        return Known(transcripts.read(sources.roots, sources.index_dir, progress))
+        return Known(files)
     from cc.usage import asking
 
     if source != "cache":
         asking.ask_telemetry(look, sources, forced=source == "clickhouse")
-    files = (
-        transcripts.read(sources.roots, sources.index_dir, progress) if source == "auto" else transcripts.Transcripts()
-    )
     found = asking.ask_table(look, queries, sources, files)
     if look.tried or source == "cache":
         asking.ask_cache(look, queries, sources, files)
     known = Known(files, found.requests, found.groups, look.events, look.added)
     asking.keep(look, sources, known)
     return known
+
+
+def _files(queries: Sequence[UsageQuery], sources: Sources, progress: Progress) -> Transcripts:
+    from cc.usage import transcripts  # SQLite with it, no sooner than something is read
+
+    if queries[0].source not in ("files", "auto"):
+        return transcripts.Transcripts()
+    files = transcripts.read(sources.roots, sources.index_dir, progress)
+    if any(map(tally.needs_requests, queries)):
+        _ = files.requests  # before all else is asked: should they have to be read anew, groups would be others, too
+    return files
 
 
 class Known:

@@ -80,7 +80,8 @@ class Transcripts(msgspec.Struct):
     def requests(self) -> list[Request]:
         """Every message. Groups are enough for most questions, and are there at once.
 
-        If the index has changed since, or turns out to be damaged, the files are read again; `notes` tell of it.
+        If the index has changed since, or turns out to be damaged, the files are read again; then all else is of that
+        reading, too.
         """
         if self._requests is None:
             try:
@@ -90,7 +91,8 @@ class Transcripts(msgspec.Struct):
             except (DamagedPartsError, AwayError, ChangedError) as error:
                 again = self.anew(error)
                 self._requests = again.requests
-                self.notes = again.notes
+                for name in TOLD:
+                    setattr(self, name, getattr(again, name))
         return self._requests
 
     def portions(self, most: int) -> Iterator[list[Request]]:
@@ -104,6 +106,9 @@ class Transcripts(msgspec.Struct):
         if self._again is None:
             raise error
         return self._again()
+
+
+TOLD = tuple(name for name in Transcripts.__struct_fields__ if not name.startswith("_"))
 
 
 def _settled(every: Iterable[Rows[Request]]) -> list[Request]:

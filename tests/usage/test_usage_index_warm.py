@@ -149,3 +149,14 @@ def test_what_is_sealed_and_of_no_use_all_the_same_is_written_anew(root: Path, k
     assert output(transcripts.read((root,), kept)) == 1
     with closing(sqlite3.connect(index)) as database:
         assert database.execute("SELECT value FROM meta WHERE key = 'whole'").fetchone() != (b"\xff",)
+
+
+def test_single_requests_that_have_to_be_read_anew_come_with_all_else_of_that_reading(root: Path, kept: Path) -> None:
+    write(session_file(root, "a"), ONE)
+    both(root, kept)
+    found = transcripts.read((root,), kept)
+    write(session_file(root, "b"), TWO, b"42")
+    transcripts.read((root,), kept)
+    assert (output(found), found.files) == (1, 1)
+    assert len(found.requests) == 2
+    assert (output(found), found.files, found.lines, found.skipped) == (3, 2, 3, {"not_an_object": 1})
