@@ -24,13 +24,13 @@ class Entry(msgspec.Struct):
     id: int | None = None
     rows: bytes | None = None
     ids: array[int] | None = None
-    tied: array[int] | None = None
+    tied: frozenset[int] = frozenset()
 
     @property
     def all_ids(self) -> array[int]:
         """Ids by which it may dispute messages with others; they must be there."""
         ids = array("I") if self.ids is None else self.ids
-        return ids + self.tied if self.tied else ids
+        return ids + array("I", self.tied) if self.tied else ids
 
     def disputes(self, contested: set[int]) -> bool:
         """Whether it has one of these ids; they must be there."""

@@ -164,16 +164,20 @@ def loose_of(rows: Rows[R]) -> list[int]:
     return [_id(request[1]) for request in rows.requests if request[0] is None and request[1] is not None]
 
 
-def tied_to(loose: set[int], rows: Rows[Request]) -> array[int]:
+def tied_to(loose: set[int], rows: Rows[Request]) -> frozenset[int]:
     """Of rows that are called by their message those request ids that are among `loose`."""
     called = (_id(request[1]) for request in rows.requests if request[0] and request[1])
-    return array("I", [one for one in called if one in loose])
+    return frozenset(loose.intersection(called))
 
 
-def all_ids_of(row: tuple[Request, str | None]) -> list[int]:
-    """Everything by which the ledger may join this row with another."""
+def ids_in(row: tuple[Request, str | None], tied: frozenset[int]) -> list[int]:
+    """All by which this row may be joined with another: its id, and its request's where that is `tied`."""
     (message_id, request_id, *_), own = row
-    return [_id(name) for name in ((message_id, request_id) if message_id or request_id else (own,)) if name]
+    name = message_id or request_id or own
+    found = [_id(name)] if name else []
+    if tied and message_id and request_id and (one := _id(request_id)) in tied:
+        found.append(one)
+    return found
 
 
 def _id(name: str) -> int:

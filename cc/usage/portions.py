@@ -17,7 +17,7 @@ import msgspec
 from cc.usage.entries import Entry
 from cc.usage.groups import MESSAGES
 from cc.usage.ledger import Ledger
-from cc.usage.packed import all_ids_of, unpack_rows
+from cc.usage.packed import ids_in, unpack_rows
 from cc.usage.request import Request
 from cc.usage.settle import RowsOf
 
@@ -52,7 +52,7 @@ def portions(
     ledger, linked = Ledger[Request](), _Linked()
     for entry, data in _packed(disputing, rows_of):
         for request, row_id in unpack_rows(data, entry.known).pairs():
-            ids = all_ids_of((request, row_id))
+            ids = ids_in((request, row_id), entry.tied)
             if not contested.isdisjoint(ids):
                 ledger.add(request, row_id)
                 linked.add(request.session, ids)
@@ -94,7 +94,7 @@ def _requests(
         found += [
             row[0]
             for row in unpack_rows(data, entry.known).pairs()
-            if row[0].session in wanted.names and (others is None or others.isdisjoint(all_ids_of(row)))
+            if row[0].session in wanted.names and (others is None or others.isdisjoint(ids_in(row, entry.tied)))
         ]
     return found
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from cc.usage.entries import Entry
 from cc.usage.groups import Groups, Pool, fold, merge, pairs_of
 from cc.usage.ledger import Ledger
-from cc.usage.packed import Known, all_ids_of, unpack_ids, unpack_rows
+from cc.usage.packed import ids_in, unpack_ids, unpack_rows
 from cc.usage.request import Request
 
 FEW = 32
@@ -66,9 +66,9 @@ def leave_theirs(entries: Sequence[Entry], before: Mapping[bytes, bytes], contes
 
     `before` are the packed rows as they were, by path.
     """
-    parted = [_parted(entry.rows or b"", entry.known, contested) for entry in entries]
+    parted = [_parted(entry.rows or b"", entry, contested) for entry in entries]
     if any(
-        _parted(before[entry.path], entry.known, contested)[0] != disputed
+        _parted(before[entry.path], entry, contested)[0] != disputed
         for entry, (disputed, _) in zip(entries, parted, strict=True)
     ):
         return False
@@ -77,12 +77,12 @@ def leave_theirs(entries: Sequence[Entry], before: Mapping[bytes, bytes], contes
     return True
 
 
-def _parted(packed: bytes, known: Known, contested: set[int]) -> tuple[list[tuple[Request, str | None]], list[Request]]:
+def _parted(packed: bytes, entry: Entry, contested: set[int]) -> tuple[list[tuple[Request, str | None]], list[Request]]:
     """The rows that are contested, and the requests that are not."""
     disputed: list[tuple[Request, str | None]] = []
     own: list[Request] = []
-    for row in unpack_rows(packed, known).pairs():
-        if contested and not contested.isdisjoint(all_ids_of(row)):
+    for row in unpack_rows(packed, entry.known).pairs():
+        if contested and not contested.isdisjoint(ids_in(row, entry.tied)):
             disputed.append(row)
         else:
             own.append(row[0])
@@ -103,7 +103,7 @@ def settle(entries: Sequence[Entry], again: Iterable[Entry], contested: set[int]
         data = packed.get(entry.path)
         if data is None:
             continue
-        disputed, own = _parted(data, entry.known, contested)
+        disputed, own = _parted(data, entry, contested)
         for request, row_id in disputed:
             ledger.add(request, row_id)
         entry.known.groups = pairs_of(fold(own))

@@ -13,7 +13,7 @@ import pytest
 from cc.usage import transcripts
 from cc.usage.groups import fold, messages_of
 from cc.usage.settle import any_stands_in
-from tests.usage.indexed import ONE, THREE, TWO, both, opens, output
+from tests.usage.indexed import ONE, THREE, TWO, both, opens, output, sql
 from tests.usage.rows import row, session_file, text, write
 
 
@@ -183,6 +183,28 @@ def test_a_row_without_message_id_is_one_with_what_has_its_request_id_wherever_t
     assert output(both(root, kept)) == 10 + 1 + 7 + 1000
     write(other, row("m5", "r1", output=2))
     assert output(both(root, kept)) == 10 + 1 + 2 + 1000
+
+
+@pytest.mark.parametrize("reason", ["it disputed something else", "all were settled anew"])
+def test_a_request_whose_four_bytes_are_those_of_a_message_that_stands_twice_stays_counted(
+    root: Path, kept: Path, reason: str
+) -> None:
+    """Of many requests and many contested messages some two have the same; here they have one name. Such a row is
+    looked at in vain where its file is gone through for another reason, and must not be lost when that is no more."""
+    write(session_file(root, "has-it"), row("twice", "r0", output=1), row("m1", "both", output=20))
+    write(session_file(root, "one"), row("both", "r2", output=300))
+    write(session_file(root, "two"), row("both", "r2", output=300))
+    other = session_file(root, "other")
+    if reason == "it disputed something else":
+        write(other, row("twice", "r0", output=1))
+    assert output(both(root, kept)) == 321
+    if reason == "all were settled anew":
+        sql(next(kept.iterdir()), "DELETE FROM meta WHERE key = 'pool'")
+    write(other, row("m3", "r3", output=4000))
+    assert output(transcripts.read((root,), kept)) == 4321
+    for name in ("three", "four"):
+        write(session_file(root, name), row("thrice", "r4", output=50_000))
+    assert output(both(root, kept)) == 54_321
 
 
 def test_a_file_that_got_the_inode_of_a_deleted_one_is_another_file(root: Path, kept: Path) -> None:
