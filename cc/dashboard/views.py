@@ -261,6 +261,9 @@ def _warnings(reading: Reading) -> tuple[str, ...]:
 def _notes(reading: Reading) -> tuple[str, ...]:
     coverage = reading.coverage
     said = list(reading.notes)
+    odd = text.odd_times(coverage.before_2020, coverage.in_the_future, coverage.timeless)
+    if odd is not None:
+        said.append(f"{odd[0].upper()}{odd[1:]}.")
     if coverage.skipped_lines:
         kinds = [f"{number:,} {kind.replace('_', ' ')}" for kind, number in sorted(coverage.skipped_by_kind.items())]
         told = f": {', '.join(kinds)}" if kinds else ""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import chain
 
 from cc.dashboard.chart import chart
-from cc.dashboard.text import plural, short
+from cc.dashboard.text import odd_times, plural, short
 from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.screen import Screen
@@ -201,6 +201,8 @@ def provenance(reading: Reading) -> list[str]:
     lines = [f"source: {reading.source}{stale}, as of {reading.as_of}{reason}{united}"]
     span = f", {coverage.first} to {coverage.last}" if coverage.first else ""
     lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
+    odd = odd_times(coverage.before_2020, coverage.in_the_future, coverage.timeless)
+    lines += [] if odd is None else [f"times: {odd}"]
     lines += _compared(coverage)
     if reading.prices_as_of and reading.total.messages:
         own = f" and {reading.prices_own} over it" if reading.prices_own else ""

@@ -15,6 +15,9 @@ from cc.usage.request import Fields
 QUARTER_HOUR = 900_000
 """Milliseconds."""
 
+CALENDAR = range(-69_039_552, 281_558_112)
+"""Quarters of an hour: the years 1 to 9999. A zone may lead out of them, and a store may hold anything."""
+
 LONG_CONTEXT = 200_000
 """Tokens. A request that was given more may be billed at rates of its own (prices.json, `long`)."""
 
@@ -138,7 +141,7 @@ def merge(into: Groups, other: Iterable[tuple[Group, list[int]]]) -> None:
 
 def messages_of(groups: Mapping[Group, list[int]]) -> int:
     """How many requests there are in all."""
-    return sum(sums[MESSAGES] for sums in groups.values())
+    return _messages(groups.values())
 
 
 def messages_by_session(groups: Mapping[Group, list[int]]) -> dict[str, int]:
@@ -149,9 +152,36 @@ def messages_by_session(groups: Mapping[Group, list[int]]) -> dict[str, int]:
     return found
 
 
-def span_of(groups: Mapping[Group, list[int]]) -> tuple[int, int] | None:
-    """The first and the last millisecond of those whose time is known; None if it is of none."""
+class Times(NamedTuple):
+    """How many requests are dated `before` and `after` what can be, and how many have no usable time.
+
+    `span` is the first and the last millisecond of the others, or of all that are dated if there are no others; None if
+    no calendar has one of them.
+    """
+
+    span: tuple[int, int] | None = None
+    before: int = 0
+    after: int = 0
+    none: int = 0
+
+
+def times_of(groups: Mapping[Group, list[int]], first: int, last: int) -> Times:
+    """When these were; what can be is from the quarter of an hour `first` to `last`."""
     timed = [sums for key, sums in groups.items() if key.quarter is not None]
-    if not timed:
-        return None
-    return min(sums[FIRST] for sums in timed), max(sums[LAST] for sums in timed)
+    none = 0 if len(timed) == len(groups) else messages_of(groups) - _messages(timed)
+    span = _span(timed)
+    if span is None or (span[0] // QUARTER_HOUR >= first and span[1] // QUARTER_HOUR <= last):
+        return Times(span, none=none)
+    before = [sums for sums in timed if sums[FIRST] // QUARTER_HOUR < first]
+    after = [sums for sums in timed if sums[LAST] // QUARTER_HOUR > last]
+    others = [sums for sums in timed if first <= sums[FIRST] // QUARTER_HOUR <= last]
+    others = others or [sums for sums in timed if sums[FIRST] // QUARTER_HOUR in CALENDAR]
+    return Times(_span(others), _messages(before), _messages(after), none)
+
+
+def _span(timed: Sequence[Sequence[int]]) -> tuple[int, int] | None:
+    return (min(sums[FIRST] for sums in timed), max(sums[LAST] for sums in timed)) if timed else None
+
+
+def _messages(timed: Iterable[Sequence[int]]) -> int:
+    return sum(sums[MESSAGES] for sums in timed)

@@ -88,7 +88,8 @@ class Totals(msgspec.Struct, frozen=True):
 
 class Coverage(msgspec.Struct, frozen=True):
     """What the sources hold, before any filter: `first` and `last` are the times of the first and last
-    request, RFC 3339.
+    request, RFC 3339, of those that are not `before_2020` and not `in_the_future` (more than a day after now), unless
+    there are no others. Those two and the `timeless`, whose time is missing or none, are numbers of requests.
 
     `deleted_files` are no longer there and counted as they last were; those of folders that are not there themselves
     are counted too, and told in `notes` instead. `lines` are those of the session files that are, blank ones not
@@ -107,6 +108,9 @@ class Coverage(msgspec.Struct, frozen=True):
     unreadable: tuple[tuple[str, str], ...] = ()
     first: str | None = None
     last: str | None = None
+    before_2020: int = 0
+    in_the_future: int = 0
+    timeless: int = 0
     only_files: int = 0
     only_telemetry: int = 0
     in_both: int = 0
@@ -124,6 +128,11 @@ class Coverage(msgspec.Struct, frozen=True):
             "unreadable": [{"path": path, "reason": why} for path, why in self.unreadable],
             "first": self.first,
             "last": self.last,
+            "odd_times": {
+                "before_2020": self.before_2020,
+                "in_the_future": self.in_the_future,
+                "none": self.timeless,
+            },
             "requests": {
                 "only_files": self.only_files,
                 "only_telemetry": self.only_telemetry,

@@ -30,7 +30,7 @@ from cc.usage import prices, tally
 from cc.usage.blocks import Blocks
 from cc.usage.client_totals import compare
 from cc.usage.explain import explain
-from cc.usage.groups import Groups, fold, merge, messages_of, span_of
+from cc.usage.groups import CALENDAR, QUARTER_HOUR, Groups, Times, fold, merge, messages_of, times_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, Totals, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
 
@@ -41,6 +41,11 @@ if TYPE_CHECKING:
     from cc.usage.unite import United
 
 NO_GROUPS: Groups = {}
+
+OLDEST_S = 1_577_836_800
+"""2020-01-01: no client is older, and what is dated so is not told by its clock."""
+AHEAD_S = 86_400
+"""By how much another machine's clock may be ahead."""
 
 Progress = Callable[[int, int], None]
 """Told while session files are read: bytes read, bytes to be read."""
@@ -105,7 +110,7 @@ def read_usages(
     look.notes += files.notes  # not before: who looks at single requests finds out of the index what is to be told
     if files.deleted:
         look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
-    base = _provenance(source, sources, look, files, _coverage(known, rates))
+    base = _provenance(source, sources, look, files, _coverage(known, rates, look.now))
     blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
     return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)
 
@@ -190,9 +195,9 @@ class Known:
         return ledger.settle()
 
 
-def _coverage(known: Known, rates: prices.Prices) -> Coverage:
+def _coverage(known: Known, rates: prices.Prices, now: float) -> Coverage:
     files = known.files
-    span = span_of(known.groups)
+    times = _times(known.groups, now)
     united = known.united
     by_model = explain(united, known.of_files_alone)
     return Coverage(
@@ -202,8 +207,11 @@ def _coverage(known: Known, rates: prices.Prices) -> Coverage:
         skipped_lines=sum(files.skipped.values()),
         skipped_by_kind=files.skipped,
         unreadable=files.unreadable,
-        first=moment(span[0]) if span else None,
-        last=moment(span[1]) if span else None,
+        first=moment(times.span[0]) if times.span else None,
+        last=moment(times.span[1]) if times.span else None,
+        before_2020=times.before,
+        in_the_future=times.after,
+        timeless=times.none,
         only_files=sum(each.only_files for each in by_model),
         only_telemetry=sum(each.only_telemetry for each in by_model),
         in_both=sum(each.in_both for each in by_model),
@@ -211,6 +219,12 @@ def _coverage(known: Known, rates: prices.Prices) -> Coverage:
         by_model=by_model,
         client_totals=compare(files.said, known.groups, rates).as_dict(),
     )
+
+
+def _times(groups: Groups, now: float) -> Times:
+    """A clock of this machine that is wrong itself tells of no future."""
+    last = int(now + AHEAD_S) * 1000 // QUARTER_HOUR if now >= OLDEST_S else CALENDAR[-1]
+    return times_of(groups, OLDEST_S * 1000 // QUARTER_HOUR, last)
 
 
 def _provenance(source: SourceName, sources: Sources, look: Look, files: Transcripts, coverage: Coverage) -> Reading:
@@ -267,11 +281,6 @@ def _answer(
     notes = (*notes, *_unpriced(total, rates))
     if known.groups and not found:
         notes = (*notes, _none_found(query, messages_of(known.groups)))
-    if query.since is not None or query.until is not None:
-        timeless = messages_of({key: sums for key, sums in known.groups.items() if key.quarter is None})
-        if timeless:
-            have = "1 request has" if timeless == 1 else f"{timeless:,} requests have"
-            notes = (*notes, f"{have} no usable time and {'is' if timeless == 1 else 'are'} in no span of it")
     if query.by == "project" and any(key.project == UNKNOWN for key in found):
         notes = (*notes, "telemetry does not name projects: requests that no session file knows are `unknown`")
     return replace(

@@ -304,7 +304,10 @@ def test_what_is_less_than_it_could_be_is_said() -> None:
             reason="the store is gone",
             tried=(Attempt(0, "clickhouse", "connection_refused", "the store is gone"),),
             coverage=Coverage(
-                skipped_lines=3, skipped_by_kind={"not_json": 2, "cut": 1}, unreadable=(("/x", "permission denied"),)
+                skipped_lines=3,
+                skipped_by_kind={"not_json": 2, "cut": 1},
+                unreadable=(("/x", "permission denied"),),
+                before_2020=1,
             ),
             notes=("the cache could not be written",),
         )
@@ -317,6 +320,7 @@ def test_what_is_less_than_it_could_be_is_said() -> None:
     )
     assert shown.notes == (
         "the cache could not be written",
+        "1 request is dated before 2020: that is wrong, and it is counted under that date.",
         "3 lines skipped, in whole or in part: 1 cut, 2 not json.",
     )
 

@@ -70,6 +70,21 @@ def test_strict_minds_a_file_that_could_not_be_read(box: Box) -> None:
         assert box.run(*FILES, "--strict", *form).code == 3
 
 
+def test_times_that_cannot_be_are_told_of_in_every_form(box: Box) -> None:
+    sessions(box, "2026-11-20T10:40:00Z", "1970-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "nonsense")
+    said = (
+        "times: 2 requests are dated before 2020 (1) or in the future (1): that is wrong, and they are counted under"
+        " those dates; 1 request has no usable time: it is on no day (`unknown`) and in no span of time\n"
+    )
+    assert said in box.run(*FILES).out
+    assert said in box.run(*FILES, "--csv").err
+    coverage = box.ask(*FILES).json["coverage"]
+    assert coverage["odd_times"] == {"before_2020": 1, "in_the_future": 1, "none": 1}
+    assert (coverage["first"], coverage["last"]) == ("2026-11-20T10:40:00Z", "2026-11-20T10:40:00Z")
+    sessions(box, ago(days=1))
+    assert "times:" not in box.run(*FILES).out
+
+
 def test_the_same_rows_as_json_and_as_csv(box: Box) -> None:
     sessions(box, "2026-11-20T10:40:00Z", "2026-11-20T15:30:00Z", "nonsense")
     for by in ("day", "week", "month", "model", "project", "session", "block"):

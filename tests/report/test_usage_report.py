@@ -115,6 +115,19 @@ def test_what_telemetry_and_files_tell_of_each_other_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        ((1, 0, 0), "1 request is dated before 2020: that is wrong, and it is counted under that date"),
+        ((0, 1200, 0), "1,200 requests are dated in the future: that is wrong, and they are counted under those dates"),
+        ((0, 0, 2), "2 requests have no usable time: they are on no day (`unknown`) and in no span of time"),
+    ],
+)
+def test_times_that_cannot_be_are_told_of(odd: tuple[int, int, int], said: str) -> None:
+    before, future, timeless = odd
+    assert compared(before_2020=before, in_the_future=future, timeless=timeless) == [f"times: {said}"]
+
+
+@pytest.mark.parametrize(
     ("differ", "said"),
     [
         ([], "as counted"),

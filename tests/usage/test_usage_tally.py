@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from cc.errors import UsageError
 from cc.usage import prices, tally
-from cc.usage.groups import fold, merge, messages_of, span_of
+from cc.usage.groups import CALENDAR, QUARTER_HOUR, Times, fold, merge, messages_of, times_of
 from cc.usage.model import GROUPINGS, Coverage, Reading, Totals, UsageQuery, rfc3339
 from cc.usage.query import begin_of, end_of, parse, parse_moment, parse_zone
 from cc.usage.request import UNKNOWN, Request
@@ -218,9 +218,34 @@ def test_groups_add_up_and_keep_the_first_and_the_last_moment() -> None:
     merge(parts, fold(requests[2:]).items())
     assert parts == whole
     assert messages_of(whole) == len(requests)
-    assert span_of(whole) == (at("2026-11-24T10:00:00+00:00"), at("2026-11-24T10:15:00+00:00"))
+    span = at("2026-11-24T10:00:00+00:00"), at("2026-11-24T10:15:00+00:00")
+    assert times_of(whole, CALENDAR[0], CALENDAR[-1]) == Times(span, none=1)
     assert [key.long for key in whole] == [False, False, False, True]
-    assert span_of(fold([request(None)])) is None
+    assert times_of(fold([request(None)]), CALENDAR[0], CALENDAR[-1]) == Times(none=1)
+
+
+FIRST, LAST = "2026-11-24T10:00:00+00:00", "2026-11-24T10:29:59.999+00:00"
+BEFORE, AFTER = "2026-11-24T09:59:59.999+00:00", "2026-11-24T10:30:00+00:00"
+OUT_OF_EVERY_CALENDAR = ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00")
+
+
+@pytest.mark.parametrize(
+    ("moments", "span", "odd"),
+    [
+        ((), None, (0, 0, 0)),
+        ((FIRST, LAST), (FIRST, LAST), (0, 0, 0)),
+        ((BEFORE, BEFORE, FIRST, LAST, AFTER), (FIRST, LAST), (2, 1, 0)),
+        ((BEFORE, AFTER, None), (BEFORE, AFTER), (1, 1, 1)),
+        ((*OUT_OF_EVERY_CALENDAR, None, FIRST), (FIRST, FIRST), (1, 1, 1)),
+        ((*OUT_OF_EVERY_CALENDAR, BEFORE), (BEFORE, BEFORE), (2, 1, 0)),
+        (OUT_OF_EVERY_CALENDAR, None, (1, 1, 0)),
+    ],
+)
+def test_the_span_is_of_times_that_can_be_if_there_are_any(
+    moments: tuple[str | None, ...], span: tuple[str, str] | None, odd: tuple[int, int, int]
+) -> None:
+    found = times_of(fold(map(request, moments)), at(FIRST) // QUARTER_HOUR, at(LAST) // QUARTER_HOUR)
+    assert found == Times(None if span is None else (at(span[0]), at(span[1])), *odd)
 
 
 @pytest.mark.parametrize(
