@@ -196,8 +196,8 @@ def events(options: Options, lines=None, since=None, service=None, follow=False)
     help={
         **LOOKS,
         "quiet": "no table: the exit code speaks (JSON and CSV stay)",
-        "strict": "exit 3 when ClickHouse could not be asked, or a file or directory could not be read (a line that was"
-        " skipped is no reason)",
+        "strict": "exit 3 when ClickHouse could not be asked, or when what `ingest` wrote there, a file or a directory"
+        " could not be read (a line that was skipped is no reason)",
         "by": "day, week, month, model, project, session or block (of five hours)",
         "since": "first day: 2026-01-31, yesterday or 7d; or a time, or 36h",
         "until": "last day, or a time",
@@ -257,7 +257,8 @@ def tokens(  # type: ignore[no-untyped-def]
     help={
         **LOOKS,
         "json": "one JSON document: what was read, what was written, what was there already",
-        "strict": "of no matter: there is no lesser way",
+        "strict": "exit 3 when a file or directory could not be read: the store may lack what it tells (--follow"
+        " goes on)",
         "follow": "and then what is new in them every two seconds, until Ctrl-C; with --json one document a line",
     }
 )

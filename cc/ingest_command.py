@@ -27,7 +27,9 @@ PASSING = frozenset({"connection_refused", "deadline", "bad_answer", "disk_full"
 
 
 def answer(session: Session) -> Answer:
-    """Raises what `ingest_files` raises; interruption and deadline say what was written until then."""
+    """Exit code 3, with --strict, if a file or directory could not be read. Raises what `ingest_files` raises;
+    interruption and deadline say what was written until then.
+    """
     return _once(session, None)[0]
 
 
@@ -68,4 +70,5 @@ def _once(session: Session, known: Groups | None) -> tuple[Answer, Groups]:
         writing.close()
     nothing = None if files.groups else why_no_usage(told.roots, files)
     document = ingest_document(came, files, wall_time() - began, nothing)
-    return Answer(document, "" if session.options.json else ingest_text(document)), files.groups
+    code = 3 if session.options.strict and document["degraded"] else 0
+    return Answer(document, "" if session.options.json else ingest_text(document), code), files.groups

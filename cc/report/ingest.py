@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 def ingest_document(came: Ingested, files: Transcripts, took_s: float, nothing: str | None) -> dict[str, Any]:
-    """The document of `--json`. `nothing` is why the files tell of no usage, None if they do."""
+    """The document of `--json`, `degraded` if a file or directory could not be read: the store may lack what it tells.
+
+    `nothing` is why the files tell of no usage, None if they do.
+    """
     return {
         "status": "changed" if came.changed else "ok",
+        "degraded": bool(files.unreadable),
         "store": came.store,
         "files": files.files,
         "deleted_files": files.deleted,

@@ -69,6 +69,7 @@ def ask_table(look: Look, queries: Sequence[UsageQuery], sources: Sources, files
     except Failure as failure:
         if source == "clickhouse":
             raise
+        look.lacks = True
         look.notes.append(f"what `ingest` wrote to ClickHouse could not be read: {failure.message}")
         return store.Found()
     if found.requests or found.groups:

@@ -247,9 +247,9 @@ class Reading(msgspec.Struct, frozen=True):
 
     `source` is the best source that contributed: an empty store that answered is not called the source of what the
     files hold, and `reason` says that it was empty. `as_of` is when the best source was asked (for the cache: when the
-    store last answered). `degraded` is True when ClickHouse could not be asked and nobody had ruled it out, or when a
-    file or directory could not be read: the total may lack what it holds. A line that could not be used (the last of a
-    session that is being written, say) is told in `coverage` and degrades nothing.
+    store last answered). `degraded` is True when ClickHouse could not be asked and nobody had ruled it out, or when
+    what `ingest` wrote there, a file or a directory could not be read: the total may lack what it holds. A line that
+    could not be used (the last of a session that is being written, say) is told in `coverage` and degrades nothing.
     `notes` are sentences about what else went wrong on the way, such as a cache that could not be written.
     `prices_as_of` is the date of the list by which was priced what the client itself had put no cost to, and
     `prices_own` the user's file that goes over it.

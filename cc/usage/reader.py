@@ -75,7 +75,7 @@ class Look(msgspec.Struct):
     """What one look at the sources has brought so far.
 
     `rows` are what ClickHouse answered of telemetry, and `asked` is the span of which it told what no file knows;
-    `added` is what the cache tells of that.
+    `added` is what the cache tells of that. `lacks`: what `ingest` wrote to the store could not be read.
     """
 
     now: float
@@ -88,6 +88,7 @@ class Look(msgspec.Struct):
     tried: list[Attempt] = []
     notes: list[str] = []
     answered: str | None = None
+    lacks: bool = False
 
 
 def read_usage(query: UsageQuery, sources: Sources, progress: Progress = no_progress) -> Reading:
@@ -248,7 +249,7 @@ def _provenance(source: SourceName, sources: Sources, look: Look, files: Transcr
         coverage=coverage,
         total=Totals(),
         rung={"clickhouse": 0, "cache": 1, "files": 2, "empty": 3}[origin],
-        degraded=bool(look.tried or coverage.unreadable),
+        degraded=bool(look.tried or look.lacks or coverage.unreadable),
         tried=tuple(look.tried),
         notes=tuple(look.notes),
     )

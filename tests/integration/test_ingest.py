@@ -286,6 +286,17 @@ def test_who_may_not_is_told_what_to_set(user: User) -> None:
     assert "CC_CLICKHOUSE_PASSWORD" in refused.json["error"]["hint"]
 
 
+def test_strict_minds_a_file_that_could_not_be_read(user: User) -> None:
+    path = rows_of(user, "s1", row("m1", "r1"), b'{"type": "assi')
+    whole = user.run("ingest", "--strict", "--json")
+    assert (whole.code, whole.json["degraded"], whole.json["skipped_by_kind"]) == (0, False, {"cut": 1})
+    path.with_name("gone.jsonl").symlink_to("nowhere")
+    assert user.run("ingest").code == 0
+    lacking = user.run("ingest", "--strict", "--json")
+    assert (lacking.code, lacking.json["degraded"], lacking.json["requests"]) == (3, True, 1)
+    assert user.run("ingest", "--strict").code == user.run("ingest", "--strict", "--quiet").code == 3
+
+
 def test_follow_takes_in_what_is_new_until_it_is_ended(user: User, store: Store) -> None:
     rows_of(user, "s1", row("m1", "r1"))
     process = user.start("ingest", "--follow", "--json")
@@ -367,9 +378,10 @@ def test_a_store_that_holds_much_of_others_is_said_to_and_does_not_keep_the_user
     beside = user.run("usage", "--json").json
     assert beside["total"]["messages"] == 2
     assert "9,000 requests of 9,000 sessions are not all in session files" in beside["notes"][0]
+    assert (beside["degraded"], user.run("usage", "--strict").code) == (True, 3)
     assert user.usage("clickhouse")["total"]["messages"] == 2 + 9000
     week = user.run("usage", "--json", "--since", "2026-11-20").json
-    assert (week["total"]["messages"], week["notes"]) == (2, [])
+    assert (week["total"]["messages"], week["degraded"], week["notes"]) == (2, False, [])
 
 
 def fill(store: Store) -> str:

@@ -22,6 +22,11 @@ def test_nothing_new_is_ok() -> None:
     assert said()[0] == "ok: nothing new, the store at http://s has all 1,200 requests of 2 sessions in 3 files"
 
 
+def test_the_document_is_degraded_where_a_file_could_not_be_read() -> None:
+    assert ingest_document(Ingested(), FILES, 0, None)["degraded"] is True
+    assert ingest_document(Ingested(), Transcripts(skipped={"cut": 2}), 0, None)["degraded"] is False
+
+
 def test_why_there_is_nothing_is_said() -> None:
     assert said("no session files under /x")[-2:] == ["no session files under /x", "a note"]
 

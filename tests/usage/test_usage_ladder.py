@@ -448,7 +448,8 @@ def test_what_was_ingested_and_cannot_be_read_costs_only_itself(sources: Sources
     server.reply = say(200, answer([event("r9", output_tokens=7)]))
     server.ours = say(500, b"Code: 241. DB::Exception: Memory limit exceeded")
     reading = read(sources)
-    assert (reading.source, reading.degraded, reading.total.output_tokens) == ("clickhouse", False, 3 + 5 + 7)
+    assert (reading.source, reading.degraded, reading.total.output_tokens) == ("clickhouse", True, 3 + 5 + 7)
+    assert (reading.rung, reading.stale, reading.tried) == (0, False, ())
     assert reading.notes[0].startswith("what `ingest` wrote to ClickHouse could not be read: ClickHouse: http://")
     with pytest.raises(Failure, match="Memory limit"):
         read(sources, source="clickhouse")
