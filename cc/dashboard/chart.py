@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cc.dashboard import text
 from cc.usage.model import Row, Totals
+from cc.usage.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,9 +64,9 @@ class Chart:
 def chart(rows: Sequence[Row], today: date, *, since: date | None = None, until: date | None = None) -> Chart | None:
     """The last 30 days, fewer if `since` says so; if nothing is in them, the 30 days up to the last with anything.
 
-    None if no day is known at all. Rows whose key is no day (`unknown`) are told of in `note`.
+    None if no day is known at all. Rows whose key is no day (`unknown`) are left out: the coverage tells of them.
     """
-    by_day, undated = _days(rows)
+    by_day = _days(rows)
     if not by_day:
         return None
     last = min(today, until) if until else today
@@ -93,7 +94,7 @@ def chart(rows: Sequence[Row], today: date, *, since: date | None = None, until:
             _bar(number, value / highest, f"{day_name(day)}: {_said(totals)}")
             for number, (day, value, totals) in enumerate(zip(days, values, shown, strict=True))
         ),
-        note=_note(undated, shown, costs=costs, earlier=earlier),
+        note=_note(shown, costs=costs, earlier=earlier),
     )
 
 
@@ -107,16 +108,13 @@ def day_name(day: date) -> str:
     return f"{day.day} {MONTHS[day.month - 1]}"
 
 
-def _days(rows: Sequence[Row]) -> tuple[dict[date, Totals], Totals]:
+def _days(rows: Sequence[Row]) -> dict[date, Totals]:
     by_day: dict[date, Totals] = {}
-    undated = Totals()
     for row in rows:
         day = as_day(row.key)
-        if day is None:
-            undated += row.totals
-        else:
+        if day is not None:
             by_day[day] = by_day.get(day, Totals()) + row.totals
-    return by_day, undated
+    return by_day
 
 
 def as_day(key: str) -> date | None:
@@ -136,16 +134,14 @@ def _said(totals: Totals) -> str:
     if not totals.messages:
         return "nothing"
     cost = "cost unknown" if totals.cost_usd is None else text.money(float(totals.cost_usd))
-    return f"{cost}, {text.count(totals.tokens)} tokens, {text.plural(totals.messages, 'request')}"
+    return f"{cost}, {text.count(totals.tokens)} tokens, {plural(totals.messages, 'request')}"
 
 
-def _note(undated: Totals, shown: Sequence[Totals], *, costs: bool, earlier: bool) -> str | None:
+def _note(shown: Sequence[Totals], *, costs: bool, earlier: bool) -> str | None:
     said = (
         [f"Nothing in the last {DAYS} days; these are the {DAYS} up to the last day with a request."] if earlier else []
     )
     unpriced = sorted({model for totals in shown for model in totals.cost_unknown_models})
     if not costs and unpriced:
         said.append(f"Tokens and not cost, because the price of {text.listed(unpriced)} is unknown.")
-    if undated.messages:
-        said.append(f"{text.plural(undated.messages, 'request')} without a usable time: in the totals, on no day.")
     return " ".join(said) or None

@@ -33,27 +33,6 @@ def money(usd: float | None) -> str:
     return f"${usd:,.2f}"
 
 
-def plural(number: int, one: str, many: str | None = None) -> str:
-    """1 file, 2 files, 1,234 entries."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def odd_times(before: int, future: int, timeless: int) -> str | None:
-    """Of how many requests the time is wrong, and of how many there is none; None if of none."""
-    said = []
-    if before or future:
-        both = f"before 2020 ({before:,}) or in the future ({future:,})"
-        when = both if before and future else "before 2020" if before else "in the future"
-        are, counted = ("is", "it is counted under that date") if before + future == 1 else (
-            "are", "they are counted under those dates"
-        )  # fmt: skip
-        said.append(f"{plural(before + future, 'request')} {are} dated {when}: that is wrong, and {counted}")
-    if timeless:
-        have = "has no usable time: it is" if timeless == 1 else "have no usable time: they are"
-        said.append(f"{plural(timeless, 'request')} {have} on no day (`unknown`) and in no span of time")
-    return "; ".join(said) or None
-
-
 def age(then: datetime, now: datetime) -> str:
     """How long ago, in the largest unit that says enough."""
     seconds = (now - then).total_seconds()

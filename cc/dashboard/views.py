@@ -18,6 +18,7 @@ from cc.dashboard import text
 from cc.dashboard.chart import Chart, chart, day_name
 from cc.usage.model import Coverage, Reading, Row, Totals
 from cc.usage.query import day_of
+from cc.usage.words import kinds, odd_times, plural
 
 if TYPE_CHECKING:
     from cc.dashboard.identity import Identity
@@ -172,9 +173,9 @@ def source_label(reading: Reading) -> str:
 
 def coverage_text(coverage: Coverage, tz: tzinfo | None) -> str:
     """14 files, 1,234 lines · 3 Feb 2026 – 24 Nov 2026. The days are those of `tz`."""
-    said = [f"{text.plural(coverage.files, 'file')}, {text.plural(coverage.lines, 'line')}"]
+    said = [f"{plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}"]
     if coverage.only_telemetry or coverage.in_both:
-        said.append(text.plural(coverage.only_telemetry + coverage.in_both, "request") + " from telemetry")
+        said.append(plural(coverage.only_telemetry + coverage.in_both, "request") + " from telemetry")
     days = [day_of(_moment_of(moment), tz) for moment in (coverage.first, coverage.last)]
     first, last = (f"{day_name(day)} {day.year}" if day else "" for day in days)
     if first and last:
@@ -234,7 +235,7 @@ def _table(reading: Reading, asked: Mapping[str, str], name: str) -> tuple[Figur
     ]
     rest = reading.rows[ROWS_SHOWN:]
     if rest:
-        label = text.plural(len(rest), f"{name} more", f"{name}s more")
+        label = plural(len(rest), f"{name} more", f"{name}s more")
         shown.append(_figures(Row(label, sum((row.totals for row in rest), Totals()))))
     return tuple(shown)
 
@@ -261,15 +262,14 @@ def _warnings(reading: Reading) -> tuple[str, ...]:
 def _notes(reading: Reading) -> tuple[str, ...]:
     coverage = reading.coverage
     said = list(reading.notes)
-    odd = text.odd_times(coverage.before_2020, coverage.in_the_future, coverage.timeless)
+    odd = odd_times(coverage.before_2020, coverage.in_the_future, coverage.timeless)
     if odd is not None:
         said.append(f"{odd[0].upper()}{odd[1:]}.")
     if coverage.skipped_lines:
-        kinds = [f"{number:,} {kind.replace('_', ' ')}" for kind, number in sorted(coverage.skipped_by_kind.items())]
-        told = f": {', '.join(kinds)}" if kinds else ""
-        said.append(f"{text.plural(coverage.skipped_lines, 'line')} skipped, in whole or in part{told}.")
+        told = f": {kinds(coverage.skipped_by_kind)}"
+        said.append(f"{plural(coverage.skipped_lines, 'line')} skipped, in whole or in part{told}.")
     if coverage.output_tokens_added:
-        added = text.plural(coverage.output_tokens_added, "output token")
+        added = plural(coverage.output_tokens_added, "output token")
         said.append(f"Telemetry's final numbers added {added} to what the files say.")
     return tuple(said)
 

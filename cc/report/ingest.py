@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cc.report.printable import one_line
+from cc.usage.words import not_used, plural
 
 if TYPE_CHECKING:
     from cc.usage.ingest import Ingested
@@ -38,16 +39,16 @@ def ingest_document(came: Ingested, files: Transcripts, took_s: float, nothing: 
 
 def ingest_text(document: dict[str, Any]) -> str:
     """The same for people."""
-    known = f"{document['requests']:,} requests of {document['sessions']:,} sessions in {document['files']:,} files"
+    requests, sessions, files = (plural(document[f"{one}s"], one) for one in ("request", "session", "file"))
+    known = f"{'the' if document['requests'] == 1 else 'all'} {requests} of {sessions} in {files}"
     if document["status"] == "ok":
-        lines = [f"ok: nothing new, the store at {document['store']} has all {known}"]
+        lines = [f"ok: nothing new, the store at {document['store']} has {known}"]
     else:
         removed = f", {document['rows_removed']:,} removed" if document["rows_removed"] else ""
-        lines = [f"changed: {document['rows_written']:,} rows written{removed}: {document['store']} has all {known}"]
-    if document["skipped_by_kind"]:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in document["skipped_by_kind"].items())
-        lines.append(f"skipped: {kinds}")
-    lines += [f"not read: {each['path']}: {each['reason']}" for each in document["unreadable"]]
+        lines = [
+            f"changed: {plural(document['rows_written'], 'row')} written{removed}: {document['store']} has {known}"
+        ]
+    lines += not_used(document["skipped_by_kind"], [(each["path"], each["reason"]) for each in document["unreadable"]])
     lines += document["notes"]
     return "\n".join(map(one_line, lines))
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import chain
 
 from cc.dashboard.chart import chart
-from cc.dashboard.text import odd_times, plural, short
+from cc.dashboard.text import short
 from cc.report.console import painted
 from cc.report.printable import one_line
 from cc.report.screen import Screen
@@ -16,6 +16,7 @@ from cc.report.table import columns_of, table, wrapped
 from cc.report.usage_explained import explained_text
 from cc.usage.model import OF_TIME, Coverage, Reading, Row, Totals, UsageQuery
 from cc.usage.query import day_of
+from cc.usage.words import not_used, odd_times, plural
 
 HEADERS = ("requests", "input", "output", "cache write", "cache read", "cost USD")
 SPARE = (1, 4, 5, 2, 3)
@@ -207,11 +208,8 @@ def provenance(reading: Reading) -> list[str]:
     if reading.prices_as_of and reading.total.messages:
         own = f" and {reading.prices_own} over it" if reading.prices_own else ""
         lines.append(f"prices: the list of {reading.prices_as_of}{own}, where the client itself put no cost")
-    if coverage.skipped_lines:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in coverage.skipped_by_kind.items())
-        lines.append(f"skipped: {coverage.skipped_lines:,} lines ({kinds})")
-    lines += [f"not read: {path}: {why}" for path, why in coverage.unreadable]
-    lines += list(reading.notes)
+    lines += not_used(coverage.skipped_by_kind, coverage.unreadable)
+    lines += reading.notes
     return lines
 
 

@@ -1,6 +1,6 @@
 """ClickHouse and its last answer, asked for the reader: what they tell, and in its Look what is to be said of that.
 
-Imports errors, added, cache, clickhouse, groups, model, store, store_schema, telemetry, unite.
+Imports errors, added, cache, clickhouse, groups, model, store, store_schema, telemetry, unite, words.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cc.usage.groups import Groups, fold, messages_by_session
 from cc.usage.model import Attempt, Origin, UsageQuery
 from cc.usage.store_schema import taken
 from cc.usage.unite import unite
+from cc.usage.words import plural
 
 if TYPE_CHECKING:
     from cc.usage.reader import Known, Look, Sources
@@ -134,4 +135,4 @@ def _take(look: Look, rows: Sequence[Sequence[str]], origin: Origin) -> None:
     if look.events:
         look.events_from = origin
     if unusable:
-        look.notes.append(f"{unusable} telemetry events could not be used: their counts are damaged")
+        look.notes.append(f"{plural(unusable, 'telemetry event')} could not be used: damaged counts")

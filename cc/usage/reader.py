@@ -33,6 +33,7 @@ from cc.usage.explain import explain
 from cc.usage.groups import CALENDAR, QUARTER_HOUR, Groups, Times, fold, merge, messages_of, times_of
 from cc.usage.model import Attempt, Coverage, Origin, Reading, SourceName, Totals, UsageQuery, moment, rfc3339
 from cc.usage.request import UNKNOWN, Request
+from cc.usage.words import as_last_seen, plural
 
 if TYPE_CHECKING:
     from cc.usage.clickhouse import ClickHouse
@@ -110,7 +111,7 @@ def read_usages(
     files = known.files
     look.notes += files.notes  # not before: who looks at single requests finds out of the index what is to be told
     if files.deleted:
-        look.notes.append(f"{files.deleted} session files that are no longer there are counted as they last were")
+        look.notes.append(f"{plural(files.deleted, 'session file')} no longer there {as_last_seen(files.deleted)}")
     base = _provenance(source, sources, look, files, _coverage(known, rates, look.now))
     blocks = Blocks(known.groups if any(query.by == "block" for query in queries) else {}, round(look.now * 1000))
     return tuple(_answer(query, base, known, rates, files.project_names, blocks) for query in queries)
@@ -274,7 +275,7 @@ def _answer(
             found = put(found, whole.items())
             if cut:
                 only = "it tells no time but the quarter of an hour"
-                notes = (*notes, f"{cut} requests of the cache are left out: {only}")
+                notes = (*notes, f"{plural(cut, 'request')} of the cache left out: {only}")
         found = tally.chosen(found, of_any_time, names)
     else:
         found = tally.chosen(known.groups, query, names)
@@ -300,7 +301,8 @@ def _none_found(query: UsageQuery, known: int) -> str:
     timed = query.since is not None or query.until is not None
     named = {"model": query.model, "project": query.project}
     asked = [*(["time"] if timed else []), *(what for what, name in named.items() if name is not None)]
-    said = f"none of the {known:,} requests known is of that {' and '.join(asked)}"
+    none = "the one request known is not" if known == 1 else f"none of the {known:,} requests known is"
+    said = f"{none} of that {' and '.join(asked)}"
     for what, name in named.items():
         if name and not set(name) & set("*?["):
             said += f"; --by {what} lists the names, and --{what} '*{name}*' is all that have it inside"
@@ -318,7 +320,8 @@ def _unpriced(total: Totals, rates: prices.Prices) -> Iterator[str]:
 def why_no_usage(roots: Sequence[Path], files: Transcripts) -> str:
     where = ", ".join(str(root) for root in roots) or "any known place (HOME is not set)"
     if files.files:
-        return f"the {files.files} session files under {where} hold no usage"
+        hold = "holds" if files.files == 1 else "hold"
+        return f"the {plural(files.files, 'session file')} under {where} {hold} no usage"
     if files.unreadable:
         return f"no session file under {where} can be read"
     return f"no session files under {where}"

@@ -4,7 +4,7 @@
     index      what they told when they were last in this state; else
     catch_up   what is new is read
 
-Imports places, index, packed, ledger, groups, client_totals, request, and catch_up where something is new.
+Imports places, index, packed, ledger, groups, client_totals, request, words, and catch_up where something is new.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from cc.usage.ledger import Ledger
 from cc.usage.packed import AwayError, ChangedError, DamagedError, DamagedPartsError, Whole
 from cc.usage.places import Listing, session_files, shown
 from cc.usage.request import Request, Rows
+from cc.usage.words import as_last_seen, plural
 
 if TYPE_CHECKING:
     from cc.usage.done import Progress
@@ -180,7 +181,6 @@ def _transcripts(
     whole: Whole, groups: Groups, listing: Listing, index: Index | None, singles: Singles | None = None
 ) -> Transcripts:
     """The same for those who ask."""
-    counted = "session files known of it are counted as they last were"
     return Transcripts(
         groups=groups,
         project_names=whole.project_names,
@@ -191,7 +191,10 @@ def _transcripts(
         unreadable=tuple((shown(path), reason) for path, reason in listing.unreadable),
         said=tuple(Said(*each) for each in whole.said),
         notes=(
-            *(f"{shown(path)} {listing.absent[path]}: {n} {counted}" for path, n in whole.absent.items()),
+            *(
+                f"{shown(path)} {listing.absent[path]}: {plural(n, 'session file')} known of it {as_last_seen(n)}"
+                for path, n in whole.absent.items()
+            ),
             *(index.trouble if index is not None else ()),
         ),
         _singles=singles,

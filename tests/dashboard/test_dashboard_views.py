@@ -234,11 +234,12 @@ def test_the_chart_shows_no_day_that_was_not_asked_for(since: date | None, until
     assert drawn.bars[-1].height == 100.0
 
 
-def test_messages_without_a_time_are_told_of_and_are_on_no_day() -> None:
+def test_messages_without_a_time_are_on_no_day() -> None:
     assert chart([Row("unknown", totals())], TODAY) is None
     drawn = chart([Row("2026-11-24", totals()), Row("unknown", totals())], TODAY)
     assert drawn is not None
-    assert drawn.note == "1 request without a usable time: in the totals, on no day."
+    assert [bar.height for bar in drawn.bars if bar.height] == [100.0]
+    assert drawn.note is None
 
 
 def test_a_chart_of_free_messages_is_one_of_tokens() -> None:

@@ -34,10 +34,14 @@ def test_why_there_is_nothing_is_said() -> None:
 def test_what_was_written_and_removed_is_a_change_and_what_was_not_read_is_told() -> None:
     assert said(written=1000, removed=1) == [
         "changed: 1,000 rows written, 1 removed: http://s has all 1,200 requests of 2 sessions in 3 files",
-        "skipped: 2 cut",
+        "skipped: 2 lines, in whole or in part (2 cut)",
         "not read: /a: no permission",
         "a note",
     ]
+    one = Ingested(store="http://s", requests=1, sessions=1, written=1)
+    assert ingest_text(ingest_document(one, Transcripts(files=1), 0, None)) == (
+        "changed: 1 row written: http://s has the 1 request of 1 session in 1 file"
+    )
     assert said(migrations=1)[0].startswith("changed: 0 rows written:")
 
 

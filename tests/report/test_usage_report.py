@@ -97,10 +97,17 @@ def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> Non
         "source: cache, stale, as of 2026-11-24T10:00:00Z (ClickHouse is down), united with session files",
         "coverage: 3 files, 1,234 lines, 2026-01-01T00:00:00Z to 2026-02-01T00:00:00Z",
         "prices: the list of 2026-11-23 and /home/prices.json over it, where the client itself put no cost",
-        "skipped: 5 lines (4 cut, 1 not_json)",
+        "skipped: 5 lines, in whole or in part (4 cut, 1 not json)",
         "not read: /a\ufffd[2J: Permission denied",
         "note",
     ]
+
+
+def test_of_very_many_that_could_not_be_read_the_first_are_named_and_all_are_counted() -> None:
+    unreadable = tuple((f"/{number}", "permission denied") for number in range(1500))
+    lines = shown(reading(coverage=Coverage(unreadable=unreadable))).split("\n\n")[-1].splitlines()
+    assert lines[2:] == [*(f"not read: /{n}: permission denied" for n in range(10)),
+                         "not read: 1,490 more, which --json names"]  # fmt: skip
 
 
 def compared(**more: Any) -> list[str]:

@@ -368,5 +368,5 @@ def test_a_directory_that_cannot_be_read_has_lost_nothing(
     for _ in range(2):
         found = transcripts.read((root,), kept)
         assert (output(found), found.deleted, found.unreadable) == (3, 0, ((locked, "permission denied"),))
-        said = f"{locked} cannot be read (permission denied): 1 session files known of it are counted as they last were"
+        said = f"{locked} cannot be read (permission denied): 1 session file known of it is counted as it last was"
         assert found.notes == (said,)

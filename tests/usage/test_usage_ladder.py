@@ -234,7 +234,7 @@ def test_rung_3_empty_with_the_reason(tmp_path: Path, port: int) -> None:
     assert reading.reason.endswith(f"no session files under {place}")
     write(session_file(place), {"type": "user"})
     reason = read(sources).reason or ""
-    assert reason.endswith(f"the 1 session files under {place} hold no usage")
+    assert reason.endswith(f"the 1 session file under {place} holds no usage")
     assert "HOME is not set" in (read(replace(sources, roots=())).reason or "")
 
 
@@ -268,7 +268,7 @@ def test_damaged_events_are_told_of_and_the_rest_counts(sources: Sources, server
     server.reply = say(200, answer([event("r8", output_tokens=-5), event("r9", output_tokens=7)]))
     reading = read(sources)
     assert reading.total.output_tokens == 15
-    assert reading.notes == ("1 telemetry events could not be used: their counts are damaged",)
+    assert reading.notes == ("1 telemetry event could not be used: damaged counts",)
 
 
 @pytest.mark.parametrize("events", [[], [event("r2", output_tokens=50)]])
@@ -305,6 +305,12 @@ def test_a_filter_that_nothing_passes_is_said(sources: Sources, server: Server) 
         "none of the 3 requests known is of that time and project",
     )
     assert (reading.coverage.first, reading.coverage.last) == ("2026-11-23T12:00:00Z", "2026-11-23T12:00:01Z")
+
+
+def test_of_one_request_alone_it_is_said_that_it_is_not_what_was_asked_for(sources: Sources, tmp_path: Path) -> None:
+    write(session_file(tmp_path), row("m1", "r1"))
+    (note,) = read(replace(sources, clickhouse=None), project="*nowhere*").notes
+    assert note == "the one request known is not of that project"
 
 
 ODD = ("0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z", "2019-12-31T23:59:59.999Z", "2026-11-25T10:15:00Z",
