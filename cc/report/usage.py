@@ -61,8 +61,8 @@ def _totals(total: Totals, screen: Screen) -> list[str]:
     lines += _listed([f"{name} {count}" for name, count in zip(HEADERS[1:5], _cells(total)[1:5], strict=True)], screen)
     if total.cost_unknown_models:
         models = ", ".join(total.cost_unknown_models)
-        known = _money(total.cost_known_usd)
-        lines += _wrapped(one_line(f"no price is known for: {models}; the rest cost {known} USD"), screen)
+        rest = f"; the rest cost {_money(total.cost_known_usd)} USD" if total.cost_known_usd else ""
+        lines += _wrapped(one_line(f"no price is known for: {models}{rest}"), screen)
     return lines
 
 
@@ -200,8 +200,9 @@ def provenance(reading: Reading) -> list[str]:
     stale = ", stale" if reading.stale else ""
     reason = f" ({reading.reason})" if reading.reason else ""
     lines = [f"source: {reading.source}{stale}, as of {reading.as_of}{reason}{united}"]
-    span = f", {coverage.first} to {coverage.last}" if coverage.first else ""
-    lines.append(f"coverage: {plural(coverage.files, 'file')}, {plural(coverage.lines, 'line')}{span}")
+    span = " to ".join(dict.fromkeys(filter(None, (coverage.first, coverage.last))))
+    held = [plural(coverage.files, "file"), plural(coverage.lines, "line"), *([span] if span else [])]
+    lines.append(f"coverage: {', '.join(held)}")
     odd = odd_times(coverage.before_2020, coverage.in_the_future, coverage.timeless)
     lines += [] if odd is None else [f"times: {odd}"]
     lines += _compared(coverage)

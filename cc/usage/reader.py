@@ -11,7 +11,7 @@ added what they know no more (store.py, asked by asking.py). A source is named o
 a store that answers and is empty leaves `files` (or `empty`), with that as the reason. A source that the caller forces
 stands alone, and raises its Failure when it cannot be read.
 
-Imports the rest of this package and clock; what only the store, its cache or telemetry need, where one of them is
+Imports the rest of this package, clock and errors; what only the store, its cache or telemetry need, where one of them is
 asked: `--source files` waits for none of it.
 """
 
@@ -26,6 +26,7 @@ import msgspec
 from msgspec.structs import replace
 
 from cc.clock import wall_time
+from cc.errors import Failure
 from cc.usage import prices, tally
 from cc.usage.blocks import Blocks
 from cc.usage.client_totals import compare
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from cc.usage.unite import United
 
 NO_GROUPS: Groups = {}
+
+OF_ALL = "without --source, what the session files tell is counted, too"
 
 OLDEST_S = 1_577_836_800
 """2020-01-01: no client is older, and what is dated so is not told by its clock."""
@@ -107,7 +110,11 @@ def read_usages(
     rates = prices.load(sources.prices)
     source: SourceName = queries[0].source
     look = Look(now := sources.now(), now)
-    known = _known(look, queries, sources, progress)
+    try:
+        known = _known(look, queries, sources, progress)
+    except Failure as failure:
+        failure.hint = failure.hint or (None if source in ("auto", "files") else OF_ALL)
+        raise
     files = known.files
     look.notes += files.notes  # not before: who looks at single requests finds out of the index what is to be told
     if files.deleted:

@@ -86,6 +86,17 @@ def test_models_without_a_price_are_named_with_what_the_rest_cost() -> None:
     assert "no price is known for: x, y; the rest cost 1.50 USD" in text.splitlines()
 
 
+def test_of_a_cost_that_is_unknown_as_a_whole_there_is_no_rest() -> None:
+    text = shown(reading(totals(None, cost_unknown_models=("x",))))
+    assert text.splitlines()[2] == "no price is known for: x"
+
+
+def test_a_span_of_one_moment_is_that_moment() -> None:
+    moment = "2026-11-24T10:00:00Z"
+    text = shown(reading(coverage=Coverage(files=1, lines=1, first=moment, last=moment)))
+    assert text.splitlines()[-1] == f"coverage: 1 file, 1 line, {moment}"
+
+
 def test_where_the_numbers_come_from_and_what_could_not_be_read_is_said() -> None:
     coverage = Coverage(
         files=3, lines=1234, skipped_lines=5, skipped_by_kind={"cut": 4, "not_json": 1},
