@@ -284,7 +284,7 @@ def _filters(asked: Mapping[str, str]) -> tuple[Filter, ...]:
 
 
 def _nothing(reading: Reading, query: UsageQuery, asked: Mapping[str, str], places: Sequence[Place]) -> Nothing:
-    if any(asked.values()) and reading.coverage.last is not None:
+    if any(asked.values()) and (reading.coverage.last is not None or reading.coverage.timeless):
         held = coverage_text(reading.coverage, query.tz)
         return Nothing("No request matches", (), ((f"The sources hold {held}. Remove a filter to see them.", None),))
     return Nothing(

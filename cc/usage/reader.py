@@ -11,8 +11,8 @@ added what they know no more (store.py, asked by asking.py). A source is named o
 a store that answers and is empty leaves `files` (or `empty`), with that as the reason. A source that the caller forces
 stands alone, and raises its Failure when it cannot be read.
 
-Imports the rest of this package, clock and errors; what only the store, its cache or telemetry need, where one of them is
-asked: `--source files` waits for none of it.
+Imports the rest of this package, clock and errors; what only the store, its cache or telemetry need, where one of them
+is asked: `--source files` waits for none of it.
 """
 
 from __future__ import annotations

@@ -326,6 +326,16 @@ def test_what_is_less_than_it_could_be_is_said() -> None:
     )
 
 
+def test_a_filter_that_leaves_nothing_is_no_lack_of_sessions_also_where_none_has_a_time() -> None:
+    for held in (
+        Coverage(files=1, timeless=1),
+        Coverage(files=1, first="2026-11-24T10:00:00Z", last="2026-11-24T10:00:00Z"),
+    ):
+        nothing = page_of(reading(coverage=held), {"since": "6d"}).nothing
+        assert nothing is not None
+        assert nothing.title == "No request matches"
+
+
 def test_where_files_alone_are_unread_nobody_is_sent_to_the_stacks_status() -> None:
     shown = page_of(
         reading(source="empty", reason="no session file can be read", coverage=Coverage(unreadable=(("/x", "gone"),)))
