@@ -1,5 +1,5 @@
 """What was read of the session files, kept from one reading to the next: SQLite (tables.py), a file for each set of
-roots. Imports entries, packed, places, tables.
+roots. Imports entries, packed, places, tables, words.
 
 It may be deleted or damaged at any time: that costs one reading of everything, and is told. It alone knows what stood
 in files that have been deleted. So whatever is in it is sealed with a sum, and where one is wrong that file alone is
@@ -26,6 +26,7 @@ from cc.usage import tables
 from cc.usage.entries import Contents, Entry, Mark
 from cc.usage.packed import VERSION, AwayError, ChangedError, DamagedError, DamagedPartsError, Whole, unpack_whole
 from cc.usage.places import shown
+from cc.usage.words import plural
 
 BUSY_S = 0.2
 ASIDE = ".damaged"
@@ -114,7 +115,8 @@ class Index:
             return
         marks = {entry.mark for entry in read.values()}
         lost = sorted(path for path, mark in damaged.values() if path not in read and mark not in marks)
-        cost = [f"{len(damaged) - len(lost)} session files were read again"] if len(damaged) > len(lost) else []
+        read_again = len(damaged) - len(lost)
+        cost = [f"{plural(read_again, 'session file was', 'session files were')} read again"] if read_again else []
         if lost:
             names = ", ".join(shown(os.fsdecode(path)) for path in lost[:NAMED]) + ", ..." * (len(lost) > NAMED)
             cost.append(f"what {len(lost)} that cannot be read any more told is lost: {names}")

@@ -82,7 +82,7 @@ def test_damage_that_sqlite_does_not_see_costs_the_file_that_it_is_in(
     found = transcripts.read((root,), kept)
     monkeypatch.undo()
     assert output(found) == 3 + ord("c") + 10
-    cost = "who counts which message was found out anew" if table == "meta" else "1 session files were read again"
+    cost = "who counts which message was found out anew" if table == "meta" else "1 session file was read again"
     assert found.notes == (f"the index {index} was damaged in part: {cost}",)
     assert set(seen) == ({"new.jsonl"} if table == "meta" else {"b.jsonl", "new.jsonl"})
     both(root, kept)

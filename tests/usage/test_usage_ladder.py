@@ -284,7 +284,7 @@ def test_a_damaged_index_is_told_also_where_requests_are_looked_at_one_by_one(
     (index,) = sources.index_dir.iterdir() if sources.index_dir is not None else ()
     sql(index, "UPDATE body SET rows = x'ff'")
     span = {} if events else {"since": datetime(2026, 1, 1, 0, 1, tzinfo=timezone.utc)}
-    assert f"the index {index} was damaged in part: 1 session files were read again" in read(sources, **span).notes
+    assert f"the index {index} was damaged in part: 1 session file was read again" in read(sources, **span).notes
 
 
 def test_several_questions_take_one_look(sources: Sources, server: Server) -> None:
