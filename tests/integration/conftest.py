@@ -6,11 +6,13 @@ import os
 import subprocess
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.answering import server  # noqa: F401 - a fixture
 from tests.integration.box import Box, new_box
+from tests.integration.stores import Store, User, engine
 
 
 @cache
@@ -40,3 +42,20 @@ def needs_docker(request: pytest.FixtureRequest) -> None:
 def box() -> Iterator[Box]:
     with new_box() as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Store]:
+    with engine() as store:
+        yield store
+
+
+@pytest.fixture
+def store(running: Store) -> Store:
+    running.empty()
+    return running
+
+
+@pytest.fixture
+def user(store: Store, tmp_path: Path) -> User:
+    return User(tmp_path, store.url)

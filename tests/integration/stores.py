@@ -15,6 +15,7 @@ from typing import Any
 from cc.errors import Failure
 from cc.usage.clickhouse import ClickHouse
 from tests.integration.box import PROGRAM, Done, eventually
+from tests.usage.rows import row, session_file, write
 
 USER, PASSWORD = "cc", "s3cret"
 COMMAND_S = 90.0
@@ -117,3 +118,19 @@ def in_batches_of(rows: int) -> tuple[str, ...]:
     """The program, with small batches: what happens between two of them needs few rows then."""
     code = f"from cc.usage import ingest; ingest.BATCH_ROWS = {rows}; from cc.program import main; main()"
     return (sys.executable, "-c", code)
+
+
+def rows_of(user: User, session: str, *rows: Any) -> Path:
+    return write(session_file(user.claude, session), *rows)
+
+
+def settled(user: User, turn: int) -> None:
+    """The same messages with other counts, some at another time, and a few more of them."""
+    for session in range(20):
+        hour = (turn + session) % 24
+        rows = [
+            row(f"m{session}-{number}", f"r{session}-{number}", output=turn + 1, session=f"s{session}",
+                at=f"2026-11-{1 + number % 20:02}T{hour if number % 5 == 0 else 12:02}:00:00.000Z")
+            for number in range(50 + turn)
+        ]  # fmt: skip
+        rows_of(user, f"s{session}", *rows)
