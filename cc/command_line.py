@@ -14,7 +14,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from cc.clock import Cancel, SystemClock, timestamp
@@ -270,7 +269,7 @@ def _print_recap(recap: Recap, session: Session) -> int:
         try:
             _write(options.junit, junit(recap))
         except UsageError as error:  # what was run has been run, and is told all the same
-            recap, code = replace(recap, warnings=(*recap.warnings, error.message)), code or 1
+            recap, code = recap._replace(warnings=(*recap.warnings, error.message)), code or 1
             complain(f"error: {error}\n")
     from cc.report.annotations import annotation_lines
 

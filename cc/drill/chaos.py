@@ -15,7 +15,6 @@ import shutil
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from random import Random
 
@@ -86,7 +85,7 @@ class Chaos:
         except Failure as failure:
             code = Interrupted.code if self._cancel.requested else failure.code
             outcome = Outcome(Status.FAILED, failure.message, error=code)
-        return NamedOutcome(name, unless_interrupted(replace(outcome, duration_s=self._clock.now() - began)))
+        return NamedOutcome(name, unless_interrupted(outcome._replace(duration_s=self._clock.now() - began)))
 
     def _up(self) -> str:
         ok(self._stage.up(*self._flags))

@@ -98,8 +98,8 @@ def _heard(listener: Listener) -> Listener:
 
 
 def _told(recap: Recap) -> Recap:
-    steps = (replace(step, outcome=unless_interrupted(step.outcome)) for step in recap.steps)
-    return replace(recap, steps=tuple(steps))
+    steps = (step._replace(outcome=unless_interrupted(step.outcome)) for step in recap.steps)
+    return recap._replace(steps=tuple(steps))
 
 
 def unless_interrupted(outcome: Outcome) -> Outcome:

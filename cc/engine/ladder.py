@@ -11,7 +11,7 @@ no lower rung declares c -> failed, loudly
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cc.engine.outcome import Fallback, Outcome, Status, Tried, worst
 from cc.engine.retry import RetryPolicy
@@ -119,8 +119,7 @@ def _reached(goal: str, number: int, rung: Rung, judged: Judged, descent: _Desce
         why = descent.last.message if descent.last else ""
         fallbacks.append(Fallback(goal, number, why))
         reason = f"{plain.reason} ({why})" if plain.reason and why else plain.reason or why
-    return replace(
-        plain,
+    return plain._replace(
         status=worst([*descent.statuses, plain.status]),
         reason=reason,
         degraded=plain.degraded or lesser,

@@ -1,11 +1,14 @@
-"""What a step, a ladder and a whole run come back as. Immutable; each knows its JSON (CLI.md, "JSON")."""
+"""What a step, a ladder and a whole run come back as. Immutable; each knows its JSON (CLI.md, "JSON").
+
+Tuples, as in all of the engine what is plain data: a frozen dataclass takes four times as long to make, and they are
+many for whoever only looks.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Status(str, enum.Enum):
@@ -17,8 +20,7 @@ class Status(str, enum.Enum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
+class Tried(NamedTuple):
     """A rung that was tried and left, and why. `error` is a failure code."""
 
     rung: int
@@ -30,8 +32,7 @@ class Tried:
         return {"rung": self.rung, "name": self.name, "error": self.error, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(NamedTuple):
     """A way below the first choice that was taken, whether or not the end state is less for it."""
 
     what: str
@@ -42,8 +43,7 @@ class Fallback:
         return {"what": self.what, "rung": self.rung, "reason": self.reason}
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a step returned. `duration_s` in seconds; `rung` is None where there was no ladder."""
 
     status: Status
@@ -82,8 +82,7 @@ class Outcome:
         return entry
 
 
-@dataclass(frozen=True, slots=True)
-class NamedOutcome:
+class NamedOutcome(NamedTuple):
     """An outcome under its step's name."""
 
     name: str
@@ -93,8 +92,7 @@ class NamedOutcome:
         return {"name": self.name, **self.outcome.as_dict()}
 
 
-@dataclass(frozen=True, slots=True)
-class Recap:
+class Recap(NamedTuple):
     """A whole run. `stopped` is why it ended early ("SIGINT", "deadline"...), None when it ran to its end.
 
     `fallbacks` holds those of the steps and those taken around them (a stale lock, a lost password). `by_hand` is what
@@ -107,7 +105,7 @@ class Recap:
     warnings: tuple[str, ...] = ()
     duration_s: float = 0.0
     stopped: str | None = None
-    planned: bool = field(default=False)
+    planned: bool = False
     by_hand: tuple[str, ...] = ()
 
     @property

@@ -14,7 +14,6 @@ rungs are), what was expected and what was found, and the nearest known word.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from cc import document
@@ -77,8 +76,8 @@ def select(playbook: Playbook, tags: Sequence[str] = (), start_at: str | None = 
     if not chosen:
         raise UsageError(f"no step from {start_at!r} on has the tag {' or '.join(tags)}", field="--tags")
     by_name = {step.name: step for step in playbook.steps}
-    return replace(
-        playbook, steps=tuple(_among(step, chosen, by_name) for step in playbook.steps if step.name in chosen)
+    return playbook._replace(
+        steps=tuple(_among(step, chosen, by_name) for step in playbook.steps if step.name in chosen)
     )
 
 
@@ -96,7 +95,7 @@ def _among(step: StepSpec, chosen: set[str], by_name: Mapping[str, StepSpec]) ->
             elif name not in seen:
                 seen.add(name)
                 passed.append(name)
-    return replace(step, needs=tuple(name for name in needs if name not in requires), requires=requires)
+    return step._replace(needs=tuple(name for name in needs if name not in requires), requires=requires)
 
 
 def _variables(

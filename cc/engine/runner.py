@@ -14,7 +14,7 @@ import queue
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cc.clock import Cancel, Clock
@@ -171,7 +171,7 @@ class Runner:
             stopped=self._cancel.requested,
         )
         self._tell(RunFinished(recap))
-        return replace(recap, warnings=tuple(self._warnings))
+        return recap._replace(warnings=tuple(self._warnings))
 
     def _run_all(self, by_name: dict[str, Step]) -> dict[str, Outcome]:
         state = _State(waiting={name: set(step.after) for name, step in by_name.items()})
@@ -251,7 +251,7 @@ class Runner:
                 hint="please report it, with the lines above",
             )  # fmt: skip
         del self._at_work[step.name]
-        outcome = replace(outcome, duration_s=self._clock.now() - started)
+        outcome = outcome._replace(duration_s=self._clock.now() - started)
         self._tell(StepFinished(step.name, outcome))
         return outcome
 

@@ -21,10 +21,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
 
 from cc.engine.retry import RetryPolicy
+
+NO_VARS: Mapping[str, str] = MappingProxyType({})
 
 Kind = Literal[
     "string", "text", "path", "int", "number", "bool", "port", "duration", "words", "strings", "codes", "mapping",
@@ -32,8 +34,7 @@ Kind = Literal[
 ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One key.
 
     `choices` narrows a string to a few words; `minimum` and `maximum` bound an int, a number or a duration (seconds).
@@ -49,8 +50,7 @@ class Field:
     maximum: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VerbSpec:
+class VerbSpec(NamedTuple):
     """A verb, or another word that takes fields, and which they are.
 
     `positional` is the field that a bare scalar or list fills (`command: "make test"`). Of each group in `exactly_one`
@@ -65,8 +65,7 @@ class VerbSpec:
     probed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RungSpec:
+class RungSpec(NamedTuple):
     """One way as it was written. `args` has every field of the verb, absent ones with their default.
 
     `name` is None where none was written. `again`: a repair (`then: again`). `degraded`: whether what this rung reaches
@@ -82,16 +81,14 @@ class RungSpec:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedWhen:
+class ChangedWhen(NamedTuple):
     """What of an unprobed step's end means `changed`; where both are given, both must hold."""
 
     stdout_matches: str | None = None
     exit_code: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StepSpec:
+class StepSpec(NamedTuple):
     """A step as it was written. Without a `ladder` it has one rung. `timeout` in seconds.
 
     `reads`: the ladder only reads, so that any failure leads on. `when` and `unless` are as written; what they come to
@@ -115,17 +112,15 @@ class StepSpec:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Playbook:
+class Playbook(NamedTuple):
     """A whole file. `vars` are its own variables with what `--set` made of them: what a script gets as environment."""
 
     file: str
     steps: tuple[StepSpec, ...]
-    vars: Mapping[str, str] = field(default_factory=dict)
+    vars: Mapping[str, str] = NO_VARS
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(NamedTuple):
     """How one kind of single value is read. `expected` is its name in messages.
 
     `read` takes the text with its variables put in and raises ValueError where it does not fit. `json` is what a schema
@@ -144,7 +139,7 @@ PART = r"(?:[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})"
 DURATION = rf"{PART}|(?:{PART}(?:ms|s|m|h))+"
 PORTS = r"[0-9]{1,5}(?:-[0-9]{1,5})?"
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-PARTS = re.compile(rf"({PART})(ms|s|m|h|$)")
+PARTS = rf"({PART})(ms|s|m|h|$)"
 
 
 def _matching(pattern: str, text: str) -> str:
@@ -173,7 +168,7 @@ def _range(text: str) -> tuple[int, int]:
 
 
 def _duration(text: str) -> float:
-    parts = PARTS.findall(_matching(DURATION, text))
+    parts = re.findall(PARTS, _matching(DURATION, text))
     return float(sum(float(number) * UNITS.get(unit, 1.0) for number, unit in parts))
 
 

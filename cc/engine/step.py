@@ -7,8 +7,7 @@ its three parts and what their answers mean; it does not know what they do.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cc.clock import Cancel, Clock
 from cc.engine.outcome import Fallback, Outcome, Status
@@ -16,8 +15,7 @@ from cc.engine.retry import RetryPolicy, next_wait
 from cc.errors import Failure, Interrupted
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(NamedTuple):
     """A probe's answer.
 
     `answer` is what was read, compared before and after the act: the step is `changed` only if it differs; None where
@@ -34,8 +32,7 @@ class Probe:
     diff: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Acted:
+class Acted(NamedTuple):
     """What an act tells of itself. `changed` counts only where no probe can tell; `fallbacks` are those within it.
 
     `reason` is empty where the probe afterwards says it better.
@@ -69,8 +66,7 @@ class Action(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What an action gets from the run: the time, its end, the wish to stop, and a way to say something.
 
     `deadline` is in the clock's seconds, None for none. `say` tells what is awaited, `note` a sentence.
@@ -95,7 +91,7 @@ class Context:
         if seconds is None:
             return self
         end = self.clock.now() + seconds
-        return self if self.deadline is not None and self.deadline <= end else replace(self, deadline=end)
+        return self if self.deadline is not None and self.deadline <= end else self._replace(deadline=end)
 
     def stop_if_asked(self) -> None:
         """Raise Interrupted once the run was cancelled, and the Failure `deadline` once its time is over."""
@@ -105,14 +101,13 @@ class Context:
             raise Failure("its time was over", code="deadline")
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """How one pass through an action ended, before the ladder has its say."""
 
     status: Status
     probe: Probe
     acted: Acted | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
 
 def run_action(action: Action, context: Context) -> Judged:

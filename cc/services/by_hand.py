@@ -12,7 +12,6 @@ import os
 import shlex
 import sys
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from cc.engine.events import Event, Listener, Note, StepFinished
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Recap, Status, Tried
@@ -45,7 +44,7 @@ def prove(
     if not found and (others or not failed):
         return recap
     if recap.stopped is not None:
-        return replace(recap, by_hand=to_stop(stack, found))
+        return recap._replace(by_hand=to_stop(stack, found))
     tried = [Tried(step.outcome.rung or 0, step.name, step.outcome.error or "", step.outcome.reason) for step in failed]
     if not failed:
         tried.append(Tried(2, "leftovers", "not_satisfied", "; ".join(found.words())))
@@ -63,11 +62,11 @@ def prove(
     else:
         found, _ = remains(stack.host(), stack.published_ports(), volumes=volumes, unseen=unseen).of_before(since)
         last, steps = _given_up(last, tried, found), list(recap.steps)
-        recap = replace(recap, by_hand=to_stop(stack, found))
-    last = replace(last, duration_s=context.clock.now() - began)
+        recap = recap._replace(by_hand=to_stop(stack, found))
+    last = last._replace(duration_s=context.clock.now() - began)
     tell(StepFinished(STOP, last))
     fallbacks = (*recap.fallbacks, *last.fallbacks)
-    return replace(recap, steps=(*steps, NamedOutcome(STOP, last)), fallbacks=fallbacks)
+    return recap._replace(steps=(*steps, NamedOutcome(STOP, last)), fallbacks=fallbacks)
 
 
 def _by_script(stack: Stack, context: Context, tried: tuple[Tried, ...], *, volumes: bool) -> Outcome:
@@ -83,7 +82,7 @@ def _by_script(stack: Stack, context: Context, tried: tuple[Tried, ...], *, volu
             tried=(*tried, Tried(3, SCRIPT, failure.code, failure.message)),
         )  # fmt: skip
     fallbacks = () if outcome.status is Status.OK else (Fallback(STOP, 3, why),)
-    return replace(outcome, rung=3, rung_name=SCRIPT, tried=tried, fallbacks=fallbacks)
+    return outcome._replace(rung=3, rung_name=SCRIPT, tried=tried, fallbacks=fallbacks)
 
 
 def _given_up(last: Outcome | None, tried: Sequence[Tried], found: Remains) -> Outcome:

@@ -112,11 +112,11 @@ class Orchestrator:
         self._close_breakers(operation, recap)
         if operation.command in PLAYBOOKS:
             untold = omitted.note(self._stack.state, operation.command, operation.services, recap)
-            recap = replace(recap, warnings=(*recap.warnings, *filter(None, (untold,))))
+            recap = recap._replace(warnings=(*recap.warnings, *filter(None, (untold,))))
         recap = self._say_what_to_type(operation, recap)
         if before is None or recap.stopped in (None, "deadline"):  # out of time, less is better than nothing
             return recap
-        return replace(recap, warnings=(*recap.warnings, *undo(host, before, self._context())))
+        return recap._replace(warnings=(*recap.warnings, *undo(host, before, self._context())))
 
     def _close_breakers(self, operation: Operation, recap: Recap) -> None:
         """What was seen ready just now is not to be waited for any longer (LADDERS.md, L12)."""
@@ -133,7 +133,7 @@ class Orchestrator:
         names = ", ".join(sorted(failed))
         told = Fallback(CONTROL, 3, f"{names}: nothing could start it by itself; what to type is below")
         lines = to_start(self._stack, failed or operation.services)
-        return replace(recap, fallbacks=(*recap.fallbacks, told), by_hand=lines)
+        return recap._replace(fallbacks=(*recap.fallbacks, told), by_hand=lines)
 
     def _lock(self, operation: Operation, context: Context) -> tuple[OperationLock | None, list[Fallback]]:
         """The operation lock. A `down` goes on without one where the state directory, which is there, can't hold it:
@@ -165,7 +165,7 @@ class Orchestrator:
             for step in found
         ]
         recap = self._runner(operation.timeout).run("plan", steps, fallbacks=fallbacks)
-        return replace(recap, planned=True)
+        return recap._replace(planned=True)
 
     def _runner(self, deadline_s: float | None) -> Runner:
         return Runner(

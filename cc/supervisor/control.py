@@ -50,7 +50,7 @@ class Supervised:
         params = request.pack(operation, self._stack.base_environ, self._directory)
         answer = self._client.call("run", params, on_event=hear, cancel=self._stack.cancel)
         recap = told.recap(answer.result)
-        return replace(recap, stopped=self._stack.cancel.requested or recap.stopped)
+        return recap._replace(stopped=self._stack.cancel.requested or recap.stopped)
 
 
 class _StoppingError(Exception):
@@ -85,15 +85,15 @@ class Control:
                 self._tell(StepFinished(again.step.name, again.step.outcome))
             recap, supervised = self._carry_out(operation, reached, last=True)
         if (step := self._of_the_supervisor(operation, reached, recap, supervised=supervised)) is not None:
-            recap = replace(recap, steps=(step, *recap.steps))
-        recap = replace(recap, fallbacks=(*reached.fallbacks, *recap.fallbacks))
+            recap = recap._replace(steps=(step, *recap.steps))
+        recap = recap._replace(fallbacks=(*reached.fallbacks, *recap.fallbacks))
         if _ends_everything(operation):
             context = Context(clock=self._stack.clock, cancel=self._stack.cancel)
             left = None if operation.timeout is None else began + operation.timeout - self._stack.clock.now()
             recap = prove(
                 self._stack, recap, context.until(left), self._forgiving, volumes=operation.volumes, since=since
             )
-        recap = replace(recap, duration_s=self._stack.clock.now() - began)
+        recap = recap._replace(duration_s=self._stack.clock.now() - began)
         for listener in self._listeners if supervised else self._forgiving:
             listener(RunFinished(recap))
         return recap
@@ -108,7 +108,7 @@ class Control:
         if (foretold := self._foretold(operation, supervised=supervised)) is not None:
             first = operation.command != "down"
             steps = (foretold.step, *recap.steps) if first else (*recap.steps, foretold.step)
-            recap = replace(recap, steps=steps, fallbacks=(*foretold.fallbacks, *recap.fallbacks))
+            recap = recap._replace(steps=steps, fallbacks=(*foretold.fallbacks, *recap.fallbacks))
             self._tell(StepFinished(foretold.step.name, foretold.step.outcome))
         for listener in self._forgiving:
             listener(RunFinished(recap))
@@ -151,11 +151,11 @@ class Control:
             why = f"supervisor unavailable: {failure.message}; managing services directly"
             self._reach.end_hung(younger=True)  # it may be the one that this very `up` has started
             recap = self._this_process().run(operation)
-            return replace(recap, fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks)), False
+            return recap._replace(fallbacks=(Fallback(CONTROL, 1, why), *recap.fallbacks)), False
         if _ends_everything(operation):
             step = self._reach.shut_down(reached.client)
             self._tell(StepFinished(step.name, step.outcome))
-            recap = replace(recap, steps=(*recap.steps, step))
+            recap = recap._replace(steps=(*recap.steps, step))
         return recap, True
 
     def _this_process(self) -> Orchestrator:

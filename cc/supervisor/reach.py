@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Status
 from cc.engine.step import Context
@@ -283,7 +283,7 @@ def _ways(client: Client) -> tuple[Fallback, ...]:
 def unwatched(why: str, evidence: tuple[str, ...] = ()) -> NamedOutcome:
     """The step where services run and no supervisor does (L2 rung 3)."""
     less = Outcome(Status.SKIPPED, why, degraded=True, rung=3, rung_name="without", evidence=evidence)
-    return NamedOutcome(NAME, replace(less, hint=NOBODY_WATCHES))
+    return NamedOutcome(NAME, less._replace(hint=NOBODY_WATCHES))
 
 
 def _would_change(why: str, rung: int, way: str) -> NamedOutcome:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from cc.clock import Cancel
@@ -30,7 +28,7 @@ def test_it_looks_at_least_once_also_without_any_time(context: Context, clock: F
         looks.append(clock.now())
 
     assert wait_for(context, "it", look, within=0) is None
-    assert wait_for(replace(context, deadline=clock.now() - 5), "it", look, within=10) is None
+    assert wait_for(context._replace(deadline=clock.now() - 5), "it", look, within=10) is None
     assert len(looks) == 2
 
 
@@ -41,7 +39,7 @@ def test_it_gives_up_when_the_time_is_over_and_not_before(context: Context, cloc
 
 
 def test_the_time_of_the_run_counts_too(context: Context, clock: FakeClock) -> None:
-    assert wait_for(replace(context, deadline=1002.0), "it", lambda: None, within=60) is None
+    assert wait_for(context._replace(deadline=1002.0), "it", lambda: None, within=60) is None
     assert clock.now() == pytest.approx(1002)
 
 
@@ -57,7 +55,7 @@ def test_after_a_second_it_says_what_it_waits_for_and_then_now_and_again(
     context: Context, within: float, said_at: list[int]
 ) -> None:
     said: list[tuple[str, float, float | None]] = []
-    heard = replace(context, say=lambda what, elapsed, of: said.append((what, elapsed, of)))
+    heard = context._replace(say=lambda what, elapsed, of: said.append((what, elapsed, of)))
     wait_for(heard, "the engine to answer", lambda: None, within=within)
     assert [int(elapsed) for _, elapsed, _ in said] == said_at
     assert {(what, of) for what, _, of in said} <= {("the engine to answer", within)}

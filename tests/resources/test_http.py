@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -340,7 +339,7 @@ def test_waiting_says_what_it_waits_for(host: Host, context: Context) -> None:
     said: list[str] = []
     url = unused()
     with pytest.raises(Failure):
-        ensure(host, replace(context, say=lambda what, *_: said.append(what)), url=url, within=1.3)
+        ensure(host, context._replace(say=lambda what, *_: said.append(what)), url=url, within=1.3)
     assert said == [f"{url}/"]
 
 

@@ -172,7 +172,7 @@ def test_a_cancelled_stop_still_stops_and_soon(host: Host, context: Context) -> 
     gone = Cancel()
     gone.request("SIGINT")
     began = time.monotonic()
-    done = stop_group(found, grace=600.0, context=replace(context, cancel=gone))
+    done = stop_group(found, grace=600.0, context=context._replace(cancel=gone))
     gone.close()
     assert done.killed
     assert time.monotonic() - began < RETURNED
