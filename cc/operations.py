@@ -277,8 +277,6 @@ def health(session: Session, service: str | None) -> Answer:
 
     Where a container can't be found, it may be behind the Docker that the supervisor means, and not the caller: asked.
     """
-    from dataclasses import replace
-
     from cc.report.console import wants_colour
     from cc.report.health import health_code, health_document, health_text
     from cc.services.health import read_all
@@ -288,7 +286,7 @@ def health(session: Session, service: str | None) -> Answer:
     stack = stack_of(session)
     found = read_all(stack, chosen(service))
     if service is not None:  # what is asked for by name is to answer, left out or not
-        found = [replace(each, left_out="") for each in found]
+        found = [each._replace(left_out="") for each in found]
     lost = any(each.kind == "container" and each.health == "unknown" for each in found)
     docker = docker_of(stack, ask(stack, "ping") if lost else None)
     colour = wants_colour(sys.stdout, os.environ, refused=session.options.no_color)

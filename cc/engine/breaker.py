@@ -25,8 +25,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cc.errors import Failure
 
@@ -44,8 +43,7 @@ class State(str, enum.Enum):
     HALF_OPEN = "half_open"
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """A call that was let in at that time, to be handed back with its result. `probe`: it decides in HALF_OPEN."""
 
     at: float

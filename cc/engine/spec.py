@@ -21,12 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from cc.engine.retry import RetryPolicy
-
-NO_VARS: Mapping[str, str] = MappingProxyType({})
 
 Kind = Literal[
     "string", "text", "path", "int", "number", "bool", "port", "duration", "words", "strings", "codes", "mapping",
@@ -117,7 +114,7 @@ class Playbook(NamedTuple):
 
     file: str
     steps: tuple[StepSpec, ...]
-    vars: Mapping[str, str] = NO_VARS
+    vars: Mapping[str, str] = {}
 
 
 class Scalar(NamedTuple):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from cc.engine.spec import VerbSpec
-from cc.engine.step import Action
 from cc.resources.breakers import Breakers
-from cc.shell import Shell
+
+if TYPE_CHECKING:
+    from cc.engine.spec import VerbSpec
+    from cc.engine.step import Action
+    from cc.shell import Shell
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,7 @@ class Host:
         return os.path.normpath(os.path.join(self.base, os.path.expanduser(given)))
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """A word of the playbook: what fields it takes, and how they become an action on a host."""
 
     spec: VerbSpec

@@ -17,8 +17,7 @@ import select
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
@@ -38,13 +37,12 @@ SHOWN = 200  # characters of a body in a message or as evidence
 LOG_LINES = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a server said. Header names in small letters; `truncated`: the body was longer than the 1 MiB read of it."""
 
     status: int
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     truncated: bool = False
 
     @property
@@ -58,8 +56,7 @@ class Answer:
         return f"{self.status} {start}{more}".strip()
 
 
-@dataclass(frozen=True, slots=True)
-class Url:
+class Url(NamedTuple):
     """A URL taken apart. `shown` is without user, password and query, where secrets stand."""
 
     secure: bool

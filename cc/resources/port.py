@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cc.engine.spec import Field, VerbSpec
 from cc.engine.step import Acted, Action, Context, Probe
@@ -25,8 +24,7 @@ PROBE_S = 5.0
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
 
 
-@dataclass(frozen=True, slots=True)
-class PortFact:
+class PortFact(NamedTuple):
     """A port on an address. `owners`: who listens on it there; empty when it is free, or held by what can't be seen."""
 
     host: str

@@ -14,8 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cc.clock import wall_time
 from cc.errors import Failure
@@ -32,16 +31,14 @@ ContainerOf = Callable[[int], "str | None"]
 """Tells the name of the container that publishes a port, None if none does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """One process and no other. `start_time` as cc.shell.identity reads it."""
 
     pid: int
     start_time: int
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessFact:
+class ProcessFact(NamedTuple):
     """What is known of a living process. `command` is its command line, shortened."""
 
     identity: Identity
@@ -52,8 +49,7 @@ class ProcessFact:
     rss_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Who listens on a port. `pid` is None, and `program` empty, where only the user can be seen."""
 
     pid: int | None

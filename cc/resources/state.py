@@ -17,8 +17,7 @@ import json
 import os
 import shlex
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cc.clock import timestamp, wall_time
 from cc.errors import ConfigError, Failure, LockHeldError
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
 JOURNAL_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class StateDir:
+class StateDir(NamedTuple):
     """Where one project's state lives."""
 
     home: str
@@ -90,7 +88,6 @@ class StateDir:
         return ConfigError(failure.message, field="CC_HOME", hint="set CC_HOME to a directory that you may write to")
 
 
-@dataclass(slots=True)
 class OperationLock:
     """Held by whoever operates the project: one operation at a time (DESIGN.md, "Who does it").
 
@@ -98,8 +95,9 @@ class OperationLock:
     and tells the next run that a holder died in the middle (`interrupted`).
     """
 
-    descriptor: int
-    interrupted: dict[str, Any] | None = None
+    def __init__(self, descriptor: int, interrupted: dict[str, Any] | None = None) -> None:
+        self.descriptor = descriptor
+        self.interrupted = interrupted
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two runs hold two files of one name."""

@@ -11,8 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cc import __version__
 from cc.engine.spec import Field, VerbSpec
@@ -40,8 +39,7 @@ SETTINGS = (
 """A dashboard that was started with others of these is another dashboard, and is replaced."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A dashboard of ours that lives. `host`, `port` and `server` as it was started with."""
 
     identity: Identity

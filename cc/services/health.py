@@ -17,10 +17,9 @@ bounded: the engine 10 s, the full check 2 s, a ping 5 s.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from cc.clock import wall_time
 from cc.errors import Failure
@@ -50,8 +49,7 @@ STATES = {
 """Docker's states in the supervisor's words."""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """One service as `status` shows it (CLI.md, "JSON"). `uptime_s` in seconds; None where nothing can be known.
 
     `rung` is the rung of L10 that answered, `took_ms` the milliseconds until then, `metrics` what the full check told.
@@ -75,7 +73,7 @@ class Health:
     rss_bytes: int | None = None
     rung: int = 0
     took_ms: float = 0.0
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = {}
     obstacle: str = ""
     left_out: str = ""
 
@@ -85,7 +83,7 @@ class Health:
         return self.health == "degraded" or (self.health == "healthy" and bool(self.reason))
 
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return self._asdict()
 
 
 def read_health(stack: Stack, name: str, *, brief: bool = False) -> Health:
@@ -97,7 +95,7 @@ def read_health(stack: Stack, name: str, *, brief: bool = False) -> Health:
     began = stack.clock.now()
     read = _process_health if service.container is None else _container_health
     found = read(stack, service, brief=brief)
-    return replace(found, took_ms=round(1000 * (stack.clock.now() - began), 1))
+    return found._replace(took_ms=round(1000 * (stack.clock.now() - began), 1))
 
 
 def read_all(stack: Stack, names: Sequence[str] = tuple(BY_NAME), within: float = ALL_S) -> list[Health]:

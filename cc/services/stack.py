@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cc.clock import Cancel, Clock, SystemClock
 from cc.errors import UsageError
@@ -16,8 +16,7 @@ from cc.settings import Settings
 from cc.shell import Faults, Shell, SystemShell
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """One service. `container` is its container's name without the project's prefix, None for a process of ours.
 
     `port` and `ready_port` name the settings of the published port and of the one whose `ready` path answers 200,

@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from cc.errors import Failure
@@ -36,15 +35,14 @@ FROM system.tables WHERE database = 'otel' FORMAT TabSeparated
 """
 """From what the server holds in memory: no table is read. `\\N` where the collector has not made its tables yet."""
 COLUMNS = ("version", "uptime_s", "memory_bytes", "log_rows", "metric_rows", "trace_rows", "disk_bytes")
-REFUSED = re.compile(r"Code: (192|193|194|497|516)\.")
+REFUSED = r"Code: (192|193|194|497|516)\."
 AVAILABLE = "Server available"
 
 
-@dataclass(frozen=True, slots=True)
-class Vitals:
+class Vitals(NamedTuple):
     """`metrics` by name, None for one that nobody knows. `less`: in what the service calls itself degraded."""
 
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = {}
     less: str = ""
 
 
@@ -57,7 +55,7 @@ def clickhouse(stack: Stack) -> Vitals:
     url = f"http://127.0.0.1:{stack.settings.clickhouse_port}/?{urlencode({'query': QUERY})}"
     answer = http.get(url, timeout=FULL_S, headers=headers)
     if answer.status != 200:
-        if answer.status in (401, 403) or REFUSED.search(answer.text):
+        if answer.status in (401, 403) or re.search(REFUSED, answer.text):
             raise Failure(f"ClickHouse refuses the user {user} or its password", code="permission_denied")
         raise Failure(f"a query is answered with {answer.shown()}", code="bad_answer")
     cells = answer.text.rstrip("\n").split("\t")

@@ -6,7 +6,7 @@ May import cc.errors and the standard library; knows nothing of `sh`, of process
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cc.shell.mask import MASK, Mask
 
@@ -58,8 +58,7 @@ class Command:
         return tuple(mask.text(word) for word in self.argv)
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What is known of a command that ended, or that could not start. True when it exited with 0. Secrets masked."""
 
     argv: tuple[str, ...]

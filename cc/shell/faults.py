@@ -20,8 +20,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cc.errors import ConfigError
 
@@ -43,16 +42,14 @@ _SCRIPTS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class StandIn:
+class StandIn(NamedTuple):
     """What is executed instead: other words, or another file under the same words."""
 
     argv: tuple[str, ...] | None = None
     program: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """One way to be broken; made by the functions below."""
 
     kind: str

@@ -10,13 +10,12 @@ import calendar
 import os
 import sys
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LINUX: bool = sys.platform == "linux"
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """One line of the process table."""
 
     pid: int

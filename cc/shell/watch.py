@@ -9,8 +9,7 @@ Imports the standard library, cc.clock and the neighbours in cc.shell; knows not
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +25,7 @@ STUBBORN = 2.0  # seconds after KILL until what can't die (state D, another user
 FIRST_PAUSE, LONGEST_PAUSE = 0.005, 0.1  # seconds between two scans
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Why it is over, what had outlived it, and what could not be ended."""
 
     cause: Literal["ended", "deadline", "cancelled"]

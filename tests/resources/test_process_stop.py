@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -191,9 +190,9 @@ def test_a_pid_that_was_reused_is_never_signalled(
     now = identify(stranger.pid)
     assert now is not None
     path = f"{host.run_dir}/web.pid"
-    process.write_pidfile(path, replace(now, start_time=now.start_time - 1))
+    process.write_pidfile(path, now._replace(start_time=now.start_time - 1))
     assert stop(host, context).status is Status.OK
-    assert stop_group(replace(now, start_time=1), grace=0.0, context=context).count == 0
+    assert stop_group(now._replace(start_time=1), grace=0.0, context=context).count == 0
     assert stranger.poll() is None
     assert ensure(host, context, pidfile="web", start=SLEEPS).status is Status.CHANGED
     stop(host, context)
