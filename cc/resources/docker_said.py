@@ -12,7 +12,7 @@ from cc.resources.docker_socket import RIGHT_HINT, START_HINT
 from cc.shell import Result
 
 SAID = tuple(
-    (code, re.compile("|".join(patterns), re.IGNORECASE))
+    (code, "(?i)" + "|".join(patterns))
     for code, patterns in (
         ("permission_denied", (r"permission denied while trying to connect", r"PermissionError\(13")),
         ("daemon_hung", (r"HTTPConnectionPool\(.*Read timed out", r"An HTTP request took too long")),
@@ -104,11 +104,9 @@ SAID = tuple(
         ),
     )
 )
-"""The first that matches counts."""
+"""The first that matches counts. Compiled when docker has complained of something, which it seldom does."""
 
-OUTGROWN = re.compile(
-    r"not supported url scheme http\+docker|unexpected keyword argument '(?:chunked|ssl_version)'", re.IGNORECASE
-)
+OUTGROWN = r"(?i)not supported url scheme http\+docker|unexpected keyword argument '(?:chunked|ssl_version)'"
 """The legacy program beside libraries that are too new for it. It can tell its version, and do nothing."""
 
 DOCKER_HINT = "install Docker: https://docs.docker.com/get-docker/"
@@ -142,11 +140,11 @@ def classified(failure: CommandFailure) -> Failure:
 def _by_its_words(failure: CommandFailure, result: Result) -> CommandFailure:
     text = result.stderr + "\n" + result.stdout
     evidence = failure.evidence or result.tail()
-    if OUTGROWN.search(text):
+    if re.search(OUTGROWN, text):
         why = f"docker-compose is broken: {_line(text, OUTGROWN)}"
         return ToolMissing(why, result=result, hint=COMPOSE_HINT, evidence=evidence)
     for code, pattern in SAID:
-        if pattern.search(text):
+        if re.search(pattern, text):
             message = INSTEAD.get(code) or _line(text, pattern)
             return CommandFailure(message, result=result, code=code, hint=HINTS.get(code), evidence=evidence)
     if result.exit_code in COMPOSE_REFUSES and "compose" in " ".join(result.argv[:2]):
@@ -164,11 +162,11 @@ def _missing(failure: ToolMissing) -> ToolMissing:
     )  # fmt: skip
 
 
-def _line(text: str, pattern: re.Pattern[str]) -> str:
+def _line(text: str, pattern: str) -> str:
     """The line that says it, with the next one where that gives the reason; or what was found across lines."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        if pattern.search(line):
+        if re.search(pattern, line):
             return f"{line} {following}".strip() if line.endswith("because:") else line
-    across = pattern.search(text)
+    across = re.search(pattern, text)
     return across[0].strip() if across else ""

@@ -11,13 +11,12 @@ number and one unit. Pure.
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 UNITS_NS = {
     "ns": 1, "us": 1_000, "\u00b5s": 1_000, "\u03bcs": 1_000, "ms": 1_000_000, "s": 1_000_000_000,
     "m": 60_000_000_000, "h": 3_600_000_000_000,
 }  # fmt: skip
-PART = re.compile("([0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)")
+PART = "([0-9]+(?:\\.[0-9]*)?|\\.[0-9]+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)"
 MAX_NS = 2**63 - 1
 MAX_CHARACTERS = 100
 
@@ -25,10 +24,10 @@ MAX_CHARACTERS = 100
 def nanoseconds(text: str) -> int:
     """Raises ValueError that says what is wrong with it, to be put after a name."""
     unsigned = text[1:] if text[:1] in ("-", "+") else text
-    parts = PART.findall(unsigned) if len(text) <= MAX_CHARACTERS else []
+    parts = re.findall(PART, unsigned) if len(text) <= MAX_CHARACTERS else []
     if unsigned != "0" and (not parts or "".join(amount + unit for amount, unit in parts) != unsigned):
         raise ValueError("must be a duration with units")
-    amount = sum(int(_number(written) * UNITS_NS[unit]) for written, unit in parts)
+    amount = sum(_of(written, UNITS_NS[unit]) for written, unit in parts)
     if amount > MAX_NS:
         raise ValueError("must be a duration that is not too long")
     return -amount if text[0] == "-" else amount
@@ -39,8 +38,10 @@ def seconds(text: str) -> float:
     return nanoseconds(text) / UNITS_NS["s"]
 
 
-def _number(written: str) -> Fraction:
-    return Fraction("0" + written.rstrip(".")) if written[0] == "." else Fraction(written.rstrip("."))
+def _of(written: str, unit: int) -> int:
+    whole, _, part = written.partition(".")
+    parts: int = 10 ** len(part)
+    return int(whole or 0) * unit + int(part or 0) * unit // parts
 
 
 def printed(amount: int) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cc.shell import Shell
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Host:
     """The world that a playbook's verbs are bound to.
 

@@ -187,12 +187,13 @@ class _Wire:
 
     def _addresses(self) -> list[Any]:
         """The C library resolves without a deadline, so a name that may need the network is asked for in a thread."""
+        host = self._at.host.encode()  # of a text Python would import the codec for international names
         numeric = self._at.host == "localhost" or ":" in self._at.host or self._at.host.replace(".", "").isdigit()
         found: list[Any] = []
 
         def ask() -> None:
             try:
-                found.append(socket.getaddrinfo(self._at.host, self._at.port, type=socket.SOCK_STREAM))
+                found.append(socket.getaddrinfo(host, self._at.port, type=socket.SOCK_STREAM))
             except (OSError, UnicodeError) as error:
                 found.append(error if isinstance(error, OSError) else socket.gaierror(socket.EAI_NONAME, str(error)))
 

@@ -57,7 +57,8 @@ def is_free(host: str, port: int) -> bool:
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        name = host.encode() if host.isascii() else host  # of a text Python would import a codec for names
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         raise Failure(f"{host!r} is no address of this machine: {error}", code="bad_config") from None
     return [(family, address) for family, _, _, _, address in found]

@@ -72,7 +72,7 @@ def stack_root() -> str:
     return clone if os.path.exists(os.path.join(clone, "tasks.py")) else os.path.join(package, "_stack")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Stack:
     """One project of the stack, on this machine, in this environment. `memo` is what was read once, for one run.
 
