@@ -187,7 +187,6 @@ def tokens(session: Session, asked: Mapping[str, Any]) -> Answer:
     """How many tokens texts are. Exit code 1 if one that was to be counted could not be read (the total lacks it) or if
     all do not fit into the budget; 3, with --strict, if the count is degraded or it is not sure that they fit.
     """
-    from cc.report.tokens import tokens_text
     from cc.resources.breakers import Breakers
     from cc.resources.state import StateDir
     from cc.tokens.api import Account, Counter
@@ -199,7 +198,11 @@ def tokens(session: Session, asked: Mapping[str, Any]) -> Answer:
     account = Account.of(os.environ, session.settings.tokens_timeout)
     counter = Counter(account, Breakers(state.path, clock=session.clock), session.clock, session.cancel, _aside)
     counted = count(parse(**asked), counter, session.settings.tokens_data or FILE)
-    text = "" if session.options.json else tokens_text(counted, session.console.width)
+    text = ""
+    if not session.options.json:
+        from cc.report.tokens import tokens_text
+
+        text = tokens_text(counted, session.console.width)
     fits = "yes" if counted.budget is None else counted.budget["fits"]
     code = 3 if session.options.strict and (counted.degraded or fits == "unsure") else 0
     return Answer(counted.as_dict(), text, 1 if counted.coverage.unreadable or fits == "no" else code)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 import shlex
@@ -66,6 +65,8 @@ class StateDir(NamedTuple):
         The id is derived from the home's real path and not kept in a file: a state directory that was deleted must
         not turn what still runs into strangers.
         """
+        import hashlib  # milliseconds, for who starts something or looks for it
+
         digest = hashlib.sha256(os.path.realpath(self.home).encode()).hexdigest()[:12]
         return f"{self.project}:{digest}"
 

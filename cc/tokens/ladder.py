@@ -29,7 +29,7 @@ PER_TOKEN = 4
 Texts = list[tuple[str, Measured]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Way:
     """What was tried so far, and what it came to."""
 

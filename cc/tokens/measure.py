@@ -41,7 +41,7 @@ class Measured:
     is_text: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Slices:
     """Sums over the slices of a text: from them its rate in tokens a character, and how sure that is."""
 

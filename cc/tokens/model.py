@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cc.engine.outcome import Tried
 from cc.errors import UsageError
@@ -22,8 +21,7 @@ RUNGS = ("count_tokens", "heuristic", "rough")
 STDIN = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """`paths`: files and directories, `-` is stdin; empty is stdin. `budget` is tokens of a context, or None."""
 
     paths: tuple[str, ...] = ()
@@ -50,8 +48,7 @@ def parse(
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One text. `error` is None where none was measured or none is needed (rung 0).
 
     `sampling`: what reading only samples adds, tokens of twice the standard error; 0 where all was read.
@@ -77,14 +74,13 @@ class Row:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
+class Coverage(NamedTuple):
     """`skipped`: how many of a directory's entries are no text, by kind. `unreadable`: path and why; these are missing.
 
     `invalid_bytes` were no UTF-8, and were counted as replacement characters.
     """
 
-    skipped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = {}
     unreadable: tuple[tuple[str, str], ...] = ()
     invalid_bytes: int = 0
 
@@ -96,8 +92,7 @@ class Coverage:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """The answer. All texts by one rung. `degraded`: a better one failed; one that the user switched off did not."""
 
     ask: Ask

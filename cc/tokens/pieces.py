@@ -19,8 +19,7 @@ import re
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from cc.errors import Failure
 from cc.tokens.kinds import PROSE, RANGES, script_of
@@ -38,8 +37,7 @@ WORDS = re.compile(
 """A word with the space before it, a number, signs, spaces. Bounded: a text without a space is no single word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Error:
+class Error(NamedTuple):
     """How far estimates of this kind were off, as a share, on texts left out of the training.
 
     `texts`: how many. `shortest`: characters of the shortest one; of shorter texts nothing is known.
@@ -54,8 +52,7 @@ class Error:
         return {"mean": self.mean, "p90": self.p90, "texts": self.texts, "shortest": self.shortest}
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
+class Trained(NamedTuple):
     """One family's part of the data file.
 
     `costs`: tokens of each piece. `beginnings`: what begins a piece and is none. `unknown`: tokens of a character in no

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from cc.errors import UsageError
 
@@ -26,7 +26,7 @@ LOOKED_AT = 8192
 NO_TEXT = "binary: NUL among its first bytes"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Found:
     """What was met on the way besides texts."""
 
@@ -35,8 +35,7 @@ class Found:
     seen: set[tuple[int, int]] = field(default_factory=set)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """A text to be read: its path, and whether it was named or lay in a directory that was."""
 
     path: str
