@@ -37,19 +37,22 @@ COMMON: tuple[tuple[str, Any, str], ...] = (
     ("verbose", False, "say more: evidence, differences"),
     ("no_color", False, "no colour (also: NO_COLOR)"),
 )
+FLAGS = {
+    name: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)
+    for name, default, _ in COMMON
+}
+HELPS = {name.replace("_", "-"): text for name, _, text in COMMON}
 
 
 def command(body: Callable[..., Any] | None = None, **about: Any) -> Any:
     """A task that has the common flags besides its own. Its body gets Options and its own flags."""
     if body is None:
         return lambda given: command(given, **about)
-    own = [parameter for parameter in inspect.signature(body).parameters.values() if parameter.name != "options"]
-    flag = lambda name, default: inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default)  # noqa: E731
-    ours = [flag(name, default) for name, default, _ in COMMON if name not in {parameter.name for parameter in own}]
+    own = {name: parameter for name, parameter in inspect.signature(body).parameters.items() if name != "options"}
+    ours = {name: flag for name, flag in FLAGS.items() if name not in own}
 
     def run(context: Any, **given: Any) -> None:
-        names = {name for name, _, _ in COMMON} & set(given)
-        options = Options(**{name: given.pop(name) for name in names - {parameter.name for parameter in own}})
+        options = Options(**{name: given.pop(name) for name in ours if name in given})
         if UNDER_INVOKE:
             try:
                 _refuse_what_invoke_takes(context)
@@ -59,9 +62,9 @@ def command(body: Callable[..., Any] | None = None, **about: Any) -> Any:
 
     run.__name__, run.__doc__, run.__module__ = body.__name__, body.__doc__, body.__module__
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD), *own, *ours]
+        [inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD), *own.values(), *ours.values()]
     )
-    helps = {name.replace("_", "-"): text for name, _, text in COMMON} | about.pop("help", {})
+    helps = HELPS | about.pop("help", {})
     return task(run, help=helps, auto_shortflags=False, **about)
 
 
