@@ -12,10 +12,8 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from array import array
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -67,9 +65,9 @@ class Listing(msgspec.Struct):
         """16 bytes that are others as soon as there is a file more or less, or one has another mark. `marks` are those
         of the same files at the moment when each was read."""
         digest = blake2b(digest_size=16)
-        absent = (text for item in sorted(self.absent.items()) for text in item)
-        digest.update(os.fsencode("\0".join((*(each.path for each in self.files), "", *absent))))
-        digest.update(array("q", chain.from_iterable([each.mark for each in self.files] if marks is None else marks)))
+        absent = [text for item in sorted(self.absent.items()) for text in item]
+        digest.update(os.fsencode("\0".join([*[each.path for each in self.files], "", *absent])))
+        digest.update(msgspec.msgpack.encode([each.mark for each in self.files] if marks is None else list(marks)))
         return digest.digest()
 
     def gone(self, paths: Iterable[bytes]) -> tuple[int, dict[str, int]]:
