@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -217,7 +217,7 @@ class Projection(msgspec.Struct, frozen=True):
         }
 
 
-class Row(NamedTuple):
+class Row(msgspec.Struct, frozen=True):
     """One line of a table: the key is a day, a week, ... the start of a block, or `unknown`.
 
     `block` is None for all other keys than a block's.

@@ -21,7 +21,7 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -67,7 +67,7 @@ def canonical(model: str) -> str:
     return name
 
 
-class Period(NamedTuple):
+class Period(msgspec.Struct, frozen=True):
     """The rates of a model from a day on, until the next period's.
 
     `since` is milliseconds since 1970, or ALWAYS. `fast` is of the client's fast mode, `long` of requests that
