@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cc.engine.outcome import Fallback, Outcome, Status, Tried, worst
 from cc.engine.retry import RetryPolicy
@@ -19,8 +20,7 @@ from cc.engine.step import Action, AttemptsOver, Context, Judged, outcome_of, ru
 from cc.errors import Failure, Interrupted
 
 
-@dataclass(frozen=True, slots=True)
-class Rung:
+class Rung(NamedTuple):
     """One way. `action` is None for a `without` rung, whose `message` is what the user reads.
 
     `lesser`: what this rung reaches is less than rung 0 gives. `again`: a repair.
@@ -34,8 +34,7 @@ class Rung:
     lesser: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Ladder:
+class Ladder(NamedTuple):
     """Ordered rungs for one goal. One that only `reads` descends on any failure but a cancellation."""
 
     rungs: tuple[Rung, ...]

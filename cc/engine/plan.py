@@ -8,7 +8,7 @@ taken for what the repair is there for: nobody can ask them how they would find 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from cc.engine.ladder import Ladder, Rung
@@ -85,9 +85,9 @@ def planned(step: Step) -> Step:
     if isinstance(goal, Ladder):
         foretold = _Foretold()
         rungs = tuple(_rung(rung, foretold) for rung in goal.rungs)
-        return replace(step, goal=replace(goal, rungs=rungs), retry=None)
-    return replace(step, goal=Planned(goal), retry=None)
+        return step._replace(goal=goal._replace(rungs=rungs), retry=None)
+    return step._replace(goal=Planned(goal), retry=None)
 
 
 def _rung(rung: Rung, foretold: _Foretold) -> Rung:
-    return rung if rung.action is None else replace(rung, action=Planned(rung.action, foretold, repairs=rung.again))
+    return rung if rung.action is None else rung._replace(action=Planned(rung.action, foretold, repairs=rung.again))

@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from cc.clock import Cancel, Clock
 from cc.engine.events import (
@@ -44,8 +44,7 @@ GROW_S = 0.02  # a step that waits so long for a thread gets a new one
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A named goal and its place in the run. `timeout` in seconds, of one step with all its attempts and rungs.
 
     `left_out` is the reason why a flag or a condition leaves the step out, None where it takes part.

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from cc.engine.events import Listener, Waiting
 from cc.engine.outcome import Fallback, Recap, Status
@@ -159,7 +159,7 @@ class Orchestrator:
         self._refuse_a_stranger(operation)
         found, fallbacks = self._steps(operation)
         steps = [
-            replace(step, left_out=step.left_out or "known after the run")
+            step._replace(left_out=step.left_out or "known after the run")
             if step.name == "leftovers"
             else planned(step)
             for step in found
@@ -214,7 +214,7 @@ class Orchestrator:
             table = one_by_one.steps(
                 self._stack, operation.command, operation.services, volumes=operation.volumes, wait=operation.wait
             )
-            steps = [replace(step, left_out=self._left_out(operation, step.name)) for step in table]
+            steps = [step._replace(left_out=self._left_out(operation, step.name)) for step in table]
             return steps, [Fallback(CONTROL, 2, why)]
 
     @staticmethod

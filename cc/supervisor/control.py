@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from cc.clock import wall_time
 from cc.engine import told
@@ -80,7 +79,7 @@ class Control:
             recap, supervised = self._carry_out(operation, reached)
         except _StoppingError:  # a `down` before us in the queue took it away: what we were asked for is still wanted
             again = self._reached(operation)
-            reached = replace(again, step=again.step or reached.step, fallbacks=(*reached.fallbacks, *again.fallbacks))
+            reached = again._replace(step=again.step or reached.step, fallbacks=(*reached.fallbacks, *again.fallbacks))
             if again.step is not None:
                 self._tell(StepFinished(again.step.name, again.step.outcome))
             recap, supervised = self._carry_out(operation, reached, last=True)

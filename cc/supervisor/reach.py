@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cc.engine.outcome import Fallback, NamedOutcome, Outcome, Status
 from cc.engine.step import Context
@@ -35,8 +35,7 @@ IPC = "IPC connection"
 NOBODY_WATCHES = "nobody restarts what crashes; `up` tries again"
 
 
-@dataclass(frozen=True, slots=True)
-class Reached:
+class Reached(NamedTuple):
     """A connection to the supervisor, or why there is none; and the step that tells of it.
 
     `ended` is why one that lived was ended, when there is a step that tells of nothing else.
@@ -48,8 +47,7 @@ class Reached:
     ended: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Foretold:
+class Foretold(NamedTuple):
     """The step that would tell of the supervisor, and the fallbacks that would lead to it."""
 
     step: NamedOutcome
