@@ -231,7 +231,7 @@ class Reading:
         self._put_ids(ids)
         twice = standing_twice(entry.all_ids for entry in entries)
         other = twice ^ contested
-        anew = not self._is_whole or any(entry.known.loose for entry in (*replaced.values(), *dropped))
+        anew = not self._is_whole or any(entry.known.loose for entry in (*entries, *replaced.values(), *dropped))
         again = [entry for entry in entries if entry.path not in self._new and (anew or entry.disputes(other))]
         pool = settle(entries, again, twice, self._rows)
         return [*changed, *again], array("I", sorted(twice)), pool

@@ -16,7 +16,7 @@ import os
 import sqlite3
 import stat
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -24,7 +24,16 @@ from urllib.parse import quote
 from cc.files import os_failure
 from cc.usage import tables
 from cc.usage.entries import Contents, Entry, Mark
-from cc.usage.packed import VERSION, AwayError, ChangedError, DamagedError, DamagedPartsError, Whole, unpack_whole
+from cc.usage.packed import (
+    VERSION,
+    AwayError,
+    ChangedError,
+    DamagedError,
+    DamagedPartsError,
+    Whole,
+    unpack_ids,
+    unpack_whole,
+)
 from cc.usage.places import shown
 from cc.usage.words import plural
 
@@ -137,7 +146,7 @@ class Index:
         try:
             with closing(self._open("rw")) as database:
                 database.execute("BEGIN")
-                if tables.writing(database) != self._contents.writing:
+                if tables.writing_of(database) != self._contents.writing:
                     raise ChangedError
                 found = tables.sound(database, column, wanted)
                 if len(found) < len(wanted):
@@ -178,7 +187,7 @@ class Index:
             self._judge(error)
         except DamagedError:  # sealed, and yet of no use: it is to be written anew
             self._useless_whole = True
-        except OSError:  # `read`, which is next, says what it is
+        except (OSError, UnicodeDecodeError):  # the latter of what SQLite says; `read`, which is next, tells what it is
             pass
         return None
 
@@ -194,17 +203,56 @@ class Index:
         """Put these files into it, take those out, and replace all else: all of it or nothing."""
         if self.off:
             return
+        values = {"contested": contested.tobytes(), "pool": pool, "state": state, "whole": whole}
         try:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
             with closing(self._open("rwc")) as database:
-                values = {"contested": contested.tobytes(), "pool": pool, "state": state, "whole": whole}
                 if tables.write(database, self._contents, changed, dropped, values):
                     self._damaged = {}
         except sqlite3.Error as error:
-            if "locked" not in str(error):  # whoever writes it just now knows the same files
+            if tables.tells_of_damage(error):
+                self._write_anew(error, changed, set(dropped), values)
+            elif "locked" not in str(error):  # whoever writes it just now knows the same files
                 self.trouble.append(f"the index {self.path} cannot be written: {error}")
         except OSError as error:
             self.trouble.append(os_failure(error, f"the index {self.path} cannot be written").message)
+
+    def _write_anew(
+        self, error: sqlite3.Error, changed: Sequence[Entry], dropped: set[int], values: Mapping[str, bytes]
+    ) -> None:
+        """It can be read and no longer be written: it is set aside, and what it holds goes into a new one."""
+        known = {entry.path: entry for entry in self._contents.entries.values() if entry.id not in dropped}
+        known |= {entry.path: entry for entry in changed}
+        self._fill(known.values())
+        held = [entry for entry in known.values() if entry.rows is not None and entry.ids is not None]
+        self.give_up(error)
+        if self.off:
+            return
+        for entry in held:
+            entry.id = None
+        if len(held) < len(known):  # who counts what is then to be found out with what is read next
+            lost = plural(len(known) - len(held), "session file")
+            self.trouble.append(f"what {lost} told is of no use: of those that are there it is read again")
+            values = {}
+        try:
+            with closing(self._open("rwc")) as database:
+                tables.write(database, self._contents, held, (), values)
+        except (sqlite3.Error, OSError) as failed:
+            self.trouble.append(f"the index {self.path} cannot be written: {failed}")
+
+    def _fill(self, entries: Collection[Entry]) -> None:
+        """The bodies of these that only the index has, as far as they can be read."""
+        missing = {entry.id for entry in entries if entry.id is not None and (entry.rows is None or entry.ids is None)}
+        try:
+            with closing(self._open("rw")) as database:
+                rows, ids = (tables.sound(database, column, missing) for column in ("rows", "ids"))
+        except (sqlite3.Error, OSError):
+            return
+        for entry in entries:
+            if entry.rows is None:
+                entry.rows = rows.get(entry.id or 0)
+            if entry.ids is None and entry.id in ids:
+                entry.ids = unpack_ids(ids[entry.id])
 
     def _open(self, mode: str) -> sqlite3.Connection:
         """Raises sqlite3.Error, OSError. To be read it is opened for writing too, where that may be: what a killed
@@ -213,7 +261,9 @@ class Index:
             raise sqlite3.DatabaseError("it is no regular file")
         if mode != "rw":
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600))
-        return sqlite3.connect(
+        database = sqlite3.connect(
             f"file:{quote(os.fsencode(self.path))}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None,
             check_same_thread=False,
         )  # fmt: skip
+        database.text_factory = bytes  # damage makes text of bytes that need not be any
+        return database

@@ -23,6 +23,8 @@ import msgspec
 from cc.usage.packed import Known
 from cc.usage.request import Request, Rows
 
+NO_MARK = 0, 0, 0, 0
+
 
 class Kept(NamedTuple):
     """A file as an older index has it. `rows` is None where they or what is known of it are damaged."""
@@ -75,11 +77,13 @@ def _of_version_2(database: sqlite3.Connection) -> Iterator[Kept]:
             sound = whole and crc32(body, number) == rows_sum
         except (struct.error, TypeError):
             sound = False
-        yield _kept(path if isinstance(path, bytes) else b"", mark, about, body if sound else None)
+        yield _kept(path, mark, about, body if sound else None)
 
 
-def _kept(path: bytes, mark: list[int], about: bytes, body: bytes | None) -> Kept:
-    device, inode, size, changed = mark
+def _kept(path: object, mark: list[object], about: bytes, body: bytes | None) -> Kept:
+    if not isinstance(path, bytes):
+        return Kept(b"", NO_MARK, Known("", ""), None)
+    device, inode, size, changed = (each if isinstance(each, int) else 0 for each in mark)
     try:
         was = _known.decode(about)
         pairs = [(Request(*request), own) for request, own in _rows.decode(body or b"")]

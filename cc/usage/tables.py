@@ -53,7 +53,7 @@ def contents(database: sqlite3.Connection) -> Contents:
         raise NewerError(version)
     if version < VERSION:
         return _taken_over(database, version)
-    found = Contents(writing=writing(database))
+    found = Contents(writing=writing_of(database))
     for number, path, device, inode, size, changed, known, its_sum in database.execute("SELECT * FROM file"):
         mark = (device, inode, size, changed)
         if _file_sum(number, path, mark, known) == its_sum:
@@ -73,7 +73,7 @@ def _taken_over(database: sqlite3.Connection, version: int) -> Contents:
 
     if version not in READERS:
         raise DamagedError(f"there was never a version {version}")
-    found = Contents(writing=writing(database), settled=False, older=True)
+    found = Contents(writing=writing_of(database), settled=False, older=True)
     for place, (path, mark, known, rows) in enumerate(READERS[version](database)):
         if rows is None:
             found.damaged[place] = (path, mark)
@@ -115,7 +115,7 @@ def meta(database: sqlite3.Connection, keys: Iterable[str]) -> dict[str, bytes]:
     return {key: value for key, value, its_sum in every if _is(value, its_sum)}
 
 
-def writing(database: sqlite3.Connection) -> bytes:
+def writing_of(database: sqlite3.Connection) -> bytes:
     """What tells this writing from every other one."""
     found = database.execute("SELECT value FROM meta WHERE key = 'writing'").fetchone()
     return found[0] if found and isinstance(found[0], bytes) else b""
@@ -126,9 +126,10 @@ def _pragma(database: sqlite3.Connection, name: str) -> int:
 
 
 def tells_of_damage(error: sqlite3.Error) -> bool:
-    """What the file itself is; not that it is locked, cannot be opened or is on a full disk. By SQLite's words: their
-    numbers came with Python 3.11."""
-    return any(word in str(error) for word in ("malformed", "not a database", "no such", "no regular file"))
+    """What the file itself is; not that it is locked, cannot be opened or is on a full disk. What is written breaks no
+    rule of its tables. Else by SQLite's words: their numbers came with Python 3.11."""
+    words = ("malformed", "not a database", "no such", "no regular file")
+    return isinstance(error, sqlite3.IntegrityError) or any(word in str(error) for word in words)
 
 
 def write(
@@ -144,7 +145,7 @@ def write(
     """
     database.execute("BEGIN IMMEDIATE")
     new = _pragma(database, "application_id") != APPLICATION
-    if not new and writing(database) != before.writing:
+    if not new and writing_of(database) != before.writing:
         database.execute("ROLLBACK")
         return False
     if new or before.older:
@@ -157,7 +158,9 @@ def write(
     for number in dropped:
         database.execute("DELETE FROM file WHERE id = ?", (number,))
         database.execute("DELETE FROM body WHERE id = ?", (number,))
-    last = int(database.execute("SELECT ifnull(max(id), 0) FROM file").fetchone()[0])
+    last = database.execute("SELECT ifnull(max(id), 0) FROM file").fetchone()[0]
+    if not isinstance(last, int):
+        raise sqlite3.DatabaseError("malformed: an id that is no number")
     for entry in changed:
         if entry.id is None:
             entry.id = last = last + 1
@@ -172,9 +175,9 @@ def write(
                 "REPLACE INTO body VALUES (?, ?, ?, ?, ?)",
                 (entry.id, ids, crc32(ids, entry.id), entry.rows, crc32(entry.rows, entry.id)),
             )
-    before.writing = os.urandom(8)  # no other writing of any other index has the same
-    for key, value in (*values.items(), ("writing", before.writing)):
+    writing = os.urandom(8)  # no other writing of any other index has the same
+    for key, value in (*values.items(), ("writing", writing)):
         database.execute("REPLACE INTO meta VALUES (?, ?, ?)", (key, value, crc32(value)))
     database.execute("COMMIT")
-    before.older = False
+    before.writing, before.older = writing, False
     return True

@@ -207,6 +207,22 @@ def test_a_request_whose_four_bytes_are_those_of_a_message_that_stands_twice_sta
     assert output(both(root, kept)) == 54_321
 
 
+def test_what_a_row_without_message_id_makes_disputed_is_kept_also_where_its_id_was_contested_already(
+    root: Path, kept: Path
+) -> None:
+    """By the four bytes of a message that stands twice: then the contested ids are the same as before, and yet one more
+    file disputes. What is its alone now must be so, too, when next nothing is settled."""
+    write(session_file(root, "has-it"), row("m", "r", output=1))
+    for name in ("one", "two"):
+        write(session_file(root, name), row("r", "other", output=10))
+    deleted = write(session_file(root, "deleted"), row("m2", "r2", output=100))
+    assert output(both(root, kept)) == 111
+    write(session_file(root, "loose"), row(None, "r", output=1000))
+    assert output(both(root, kept)) == 1110
+    deleted.unlink()
+    assert output(transcripts.read((root,), kept)) == 1110
+
+
 def test_a_file_that_got_the_inode_of_a_deleted_one_is_another_file(root: Path, kept: Path) -> None:
     """File systems give them out again at once; the client deletes old sessions and writes new ones."""
     paths = [write(session_file(root, f"old{n}"), row(f"m{n}", f"r{n}", output=1)) for n in range(10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -86,6 +87,24 @@ def test_damage_that_sqlite_does_not_see_costs_the_file_that_it_is_in(
     assert found.notes == (f"the index {index} was damaged in part: {cost}",)
     assert set(seen) == ({"new.jsonl"} if table == "meta" else {"b.jsonl", "new.jsonl"})
     both(root, kept)
+
+
+@pytest.mark.parametrize(
+    "part", ["file known", "file path", "file sum", "body rows", "body ids", "meta pool", "meta whole"]
+)
+def test_a_value_that_has_become_text_which_is_none_is_damage_that_heals(root: Path, kept: Path, part: str) -> None:
+    """A bit of a record's header makes text of what are bytes; they need not be UTF-8."""
+    table, column = part.split()
+    path = write(session_file(root), ONE, TWO)
+    write(session_file(root, "other"), ONE, THREE)
+    both(root, kept)
+    (index,) = kept.iterdir()
+    where, column = (f"key = '{column}'", "value") if table == "meta" else ("id = 1", column)
+    sql(index, f"UPDATE {table} SET {column} = CAST(x'ff' || {column} AS TEXT) WHERE {where}")  # noqa: S608
+    with path.open("ab") as file:
+        file.write(text(row("m9", "r9", output=9)) + b"\n")
+    assert output(transcripts.read((root,), kept)) == 15
+    assert output(both(root, kept)) == 15
 
 
 @pytest.mark.parametrize("part", PARTS[:5])
@@ -265,6 +284,72 @@ def test_an_index_that_cannot_be_written_costs_speed_and_is_told(root: Path, tmp
     found = transcripts.read((root,), in_the_way / "index")
     assert output(found) == 1
     assert "cannot be" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (b"CREATE TABLE meta", b"CREATE TABLE m\xf5ta"),
+        (b"CREATE TABLE body", b"CREATE T\xc1BLE body"),
+        (b"rows_sum INTEGER", b"rows_s\xf5m INTEGER"),
+        (b"key TEXT PRIMARY KEY", b"key TEXT PRIM\xc1RY KEY"),
+    ],
+)
+def test_words_of_its_layout_that_are_no_text_are_damage(root: Path, kept: Path, was: bytes, now: bytes) -> None:
+    """SQLite names them in what it says, which cannot be decoded then."""
+    write(session_file(root), ONE, TWO)
+    both(root, kept)
+    (index,) = kept.iterdir()
+    assert index.read_bytes().count(was) == 1
+    index.write_bytes(index.read_bytes().replace(was, now))
+    assert output(transcripts.read((root,), kept)) == 3
+    write(session_file(root, "other"), ONE, THREE)
+    assert output(transcripts.read((root,), kept)) == 6
+    assert output(both(root, kept)) == 6
+
+
+def test_whatever_bit_of_it_is_another_costs_no_wrong_number_and_heals(root: Path, kept: Path) -> None:
+    """Also where SQLite can still read it and no longer write it: who then keeps it reads all files each time."""
+    for number in range(8):
+        rows = (row(f"m{number}-{n}", f"r{number}-{n}", output=1 << number) for n in range(6))
+        write(session_file(root, f"s{number}"), *rows)
+    both(root, kept)
+    (index,) = kept.iterdir()
+    whole, rng = index.read_bytes(), random.Random(11)  # noqa: S311
+    places = [place for place, byte in enumerate(whole) if byte and not 60 <= place < 64]  # a newer version's stays
+    for number in range(80):
+        place = rng.choice(places)
+        for path in kept.iterdir():
+            path.unlink()
+        index.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1 :])
+        with session_file(root, "s5").open("ab") as file:
+            file.write(text(row(f"new{number}", f"new{number}", output=1)) + b"\n")
+        for _ in range(3):
+            found = transcripts.read((root,), kept)
+            assert output(found) == 6 * 255 + number + 1, place
+            assert fold(found.requests) == found.groups, place
+        assert found.notes == (), place
+
+
+def test_an_index_for_which_the_disk_has_no_room_stays_as_it_was_and_counts_what_only_it_knows(
+    root: Path, kept: Path
+) -> None:
+    """What fails is the commit, at the end of all: then it is still of the writing before."""
+    gone = write(session_file(root, "gone"), row("m1", "r1", output=1))
+    write(session_file(root, "there"), row("m2", "r2", output=20))
+    both(root, kept)
+    gone.unlink()
+    (index,) = kept.iterdir()
+    most, size = resource.getrlimit(resource.RLIMIT_FSIZE)[1], index.stat().st_size
+    write(session_file(root, "new"), *(row(f"n{n}", f"n{n}", output=300) for n in range(2000)))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
+    try:
+        found = transcripts.read((root,), kept)
+        assert sum(request.output_tokens for request in found.requests) == 600_021
+        assert (output(found), found.deleted, len(found.notes)) == (600_021, 1, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert output(transcripts.read((root,), kept)) == 600_021
 
 
 def test_killed_while_it_writes_the_index_is_the_old_or_the_new_one(root: Path, kept: Path) -> None:

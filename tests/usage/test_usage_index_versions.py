@@ -123,6 +123,21 @@ def test_of_what_an_older_index_seals_nothing_else_is_believed(damage: str, root
     assert len(found.notes) == 1
 
 
+@pytest.mark.parametrize(
+    "damage", ["path = 7", "path = 'x'", "path = 1.5", "bytes = 1.5", "device = 'x'", "changed = x''"]
+)
+def test_of_an_index_that_seals_nothing_a_file_whose_path_or_mark_is_none_is_counted_or_told_to_be_lost(
+    damage: str, root: Path, kept: Path
+) -> None:
+    written(1, root, kept, f"UPDATE file SET {damage} WHERE CAST(path AS TEXT) LIKE '%/gone.jsonl'")  # noqa: S608 - words of ours
+    session_file(root).parent.mkdir(parents=True)
+    found = transcripts.read((root,), kept)
+    rest = OUTPUTS["gone-too"] + OUTPUTS["there"] + 30
+    assert (output(found), len(found.notes)) in ((rest + OUTPUTS["gone"], 0), (rest, 1))
+    again = transcripts.read((root,), kept)
+    assert (output(again), again.notes) == (output(found), ())
+
+
 @pytest.mark.parametrize("version", OLDER)
 def test_two_processes_may_take_it_over_at_once(version: int, root: Path, kept: Path) -> None:
     written(version, root, kept)
