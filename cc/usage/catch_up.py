@@ -46,6 +46,7 @@ from cc.usage.workers import MOST_BATCHES, processors, share
 
 BATCH_BYTES = 4 << 20
 WORTH_SHARING = 2 * BATCH_BYTES
+NO_ROWS: Rows[Request] = Rows(())
 
 
 def catch_up(listing: Listing, index: Index | None, kept: Contents, progress: Progress) -> tuple[Whole, Reading]:
@@ -77,12 +78,11 @@ class Reading:
     def read(self, progress: Progress) -> Whole:
         """All of it."""
         there = {os.fsencode(listed.path): listed for listed in self._listing.files}
-        todo = [listed for path, listed in there.items() if not self._is_known(path, listed)]
+        todo = {path: listed for path, listed in there.items() if not self._is_known(path, listed)}
         dropped = self._moved(there, todo)
-        replaced = {path: entry for path in map(os.fsencode, (each.path for each in todo))
-                    if (entry := self._entries.get(path)) is not None}  # fmt: skip
-        for listed, delivery in self._deliveries(todo, progress):
-            self._take(listed, delivery)
+        replaced = {path: entry for path in todo if (entry := self._entries.get(path)) is not None}
+        for path, delivery in self._deliveries(todo, progress):
+            self._take(path, todo[path], delivery)
         entries = self._all = [entry for _, entry in sorted({**self._entries, **self._new}.items())]
         changed, contested, pool = self._settle(entries, replaced, dropped)
         self._contested = contested
@@ -135,12 +135,12 @@ class Reading:
         entry = self._entries.get(path)
         return entry is not None and entry.mark == listed.mark and not self._kept.older
 
-    def _moved(self, there: Mapping[bytes, Listed], todo: Sequence[Listed]) -> list[Entry]:
+    def _moved(self, there: Mapping[bytes, Listed], todo: Mapping[bytes, Listed]) -> list[Entry]:
         """The known files that now have another name: it is the new one that counts.
 
         The same inode is not enough: the next file that is made takes that of one that was deleted.
         """
-        new = {listed.mark[:2]: listed for listed in todo}
+        new = {listed.mark[:2]: listed for listed in todo.values()}
         moved = [
             entry
             for path, entry in self._entries.items()
@@ -150,38 +150,40 @@ class Reading:
             del self._entries[entry.path]
         return moved
 
-    def _deliveries(self, todo: Sequence[Listed], progress: Progress) -> Iterator[tuple[Listed, Delivery]]:
+    def _deliveries(self, todo: Mapping[bytes, Listed], progress: Progress) -> Iterator[tuple[bytes, Delivery]]:
         """What came of reading each of these, in any order."""
-        whole = sum(listed.mark[2] for listed in todo)
-        batches = list(_batches(todo, max(BATCH_BYTES, whole // (MOST_BATCHES // 2))))
+        files = list(todo.items())
+        sizes = [listed.mark[2] for listed in todo.values()]
+        whole = sum(sizes)
+        batches = list(_batches(sizes, max(BATCH_BYTES, whole // (MOST_BATCHES // 2))))
         rows = self._known_rows(todo)
-        done = Done([sum(todo[place].mark[2] for place in batch) for batch in batches], progress)
+        done = Done([sum(sizes[place] for place in batch) for batch in batches], progress)
 
         def work(number: int) -> bytes:
             heard = partial(done.more, number)
-            return pack([self._read_one(place, todo[place], rows, heard) for place in batches[number]])
+            return pack([self._read_one(place, *files[place], rows, heard) for place in batches[number]])
 
         processes = processors() if whole > WORTH_SHARING else 1
         for number, data in share(len(batches), work, processes, done.tell):
             for delivery in unpack_deliveries(data):
-                yield todo[delivery.number], delivery
+                yield files[delivery.number][0], delivery
             done.all_of(number)
 
-    def _known_rows(self, todo: Sequence[Listed]) -> dict[bytes, bytes]:
+    def _known_rows(self, todo: Iterable[bytes]) -> dict[bytes, bytes]:
         """The rows of files that may have grown: read before anything is forked."""
         if self._index is None:
             return {}
-        known = [entry for listed in todo if (entry := self._entries.get(os.fsencode(listed.path))) is not None]
+        known = [entry for path in todo if (entry := self._entries.get(path)) is not None]
         found = self._index.rows([entry.id for entry in known if entry.id is not None])
         return {entry.path: found[entry.id] for entry in known if entry.id in found}
 
     def _read_one(
-        self, number: int, listed: Listed, rows: Mapping[bytes, bytes], heard: Callable[[int], None]
+        self, number: int, path: bytes, listed: Listed, rows: Mapping[bytes, bytes], heard: Callable[[int], None]
     ) -> Delivery:
         descriptor = None
         try:
             descriptor, mark = opened(listed)
-            known, kept = self._left_at(listed, descriptor, mark, rows)
+            known, kept = self._left_at(path, descriptor, mark, rows) or (Known(listed.folder, listed.session), NO_ROWS)
             found = FileReader(known, kept).read(descriptor, mark[2], heard)
         except OSError as error:  # when it was opened, or in the middle of it: a disk, a network mount
             return Delivery(number, None, why=why(error))
@@ -192,21 +194,18 @@ class Reading:
         return Delivery(number, known, mark, pack_rows(found, known), ids_of(found).tobytes())
 
     def _left_at(
-        self, listed: Listed, descriptor: int, mark: Mark, rows: Mapping[bytes, bytes]
-    ) -> tuple[Known, Rows[Request]]:
-        """Where to go on, if the file is the known one and has only grown; else its beginning."""
-        path = os.fsencode(listed.path)
+        self, path: bytes, descriptor: int, mark: Mark, rows: Mapping[bytes, bytes]
+    ) -> tuple[Known, Rows[Request]] | None:
+        """Where to go on, if the file is the known one and has only grown; else None: at its beginning."""
         entry, packed = self._entries.get(path), rows.get(path)
-        anew = Known(listed.folder, listed.session)
         if entry is None or packed is None or entry.known.tail_counts:
-            return anew, Rows[Request](())
+            return None
         grown = entry.mark[:2] == mark[:2] and mark[2] > entry.mark[2]
         if not grown or mark_of(descriptor, entry.known.end) != entry.known.mark:
-            return anew, Rows[Request](())
+            return None
         return unpack_known(pack(entry.known)), unpack_rows(packed, entry.known)
 
-    def _take(self, listed: Listed, delivery: Delivery) -> None:
-        path = os.fsencode(listed.path)
+    def _take(self, path: bytes, listed: Listed, delivery: Delivery) -> None:
         if delivery.known is None:
             self._listing.unreadable.append((listed.path, delivery.why))
             return
@@ -303,13 +302,13 @@ def _goes_on(entry: Entry, listed: Listed) -> bool:
         os.close(descriptor)
 
 
-def _batches(todo: Sequence[Listed], most: int) -> Iterator[list[int]]:
-    """Places in `todo`, about so many bytes at a time; the largest files first, so that none is begun last."""
+def _batches(sizes: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Places in `sizes`, about so many bytes at a time; the largest files first, so that none is begun last."""
     batch: list[int] = []
     size = 0
-    for place in sorted(range(len(todo)), key=lambda place: -todo[place].mark[2]):
+    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
         batch.append(place)
-        size += todo[place].mark[2]
+        size += sizes[place]
         if size >= most:
             yield batch
             batch, size = [], 0

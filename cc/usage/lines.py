@@ -12,7 +12,7 @@ Lines end at a newline byte and nowhere else: U+2028 inside a string is text.
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import chain
 
@@ -46,7 +46,7 @@ class LineCount:
 
     def __init__(self) -> None:
         self.lines = 0
-        self.skipped: Counter[str] = Counter()
+        self.skipped: dict[str, int] = defaultdict(int)
         self.end = 0
         self.tail: LineCount | None = None
 

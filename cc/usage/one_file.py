@@ -33,11 +33,11 @@ MS_OF_DAY = 86_400_000
 class FileReader:
     """Reads the lines of one file into a Known and its rows. `rows` are those that are known of it already."""
 
-    def __init__(self, known: Known, rows: Rows[Request] | None = None) -> None:
+    def __init__(self, known: Known, rows: Rows[Request]) -> None:
         self._known = known
-        self._ledger = Ledger[Fields]()
+        self._ledger: Ledger[Fields] = Ledger()
         self._count = LineCount()
-        for request, own in rows.pairs() if rows is not None else ():
+        for request, own in rows.pairs():
             self._ledger.add(request, own)
 
     def read(self, descriptor: int, size: int, heard: Callable[[int], object] = lambda size: None) -> Rows[Fields]:
@@ -50,11 +50,13 @@ class FileReader:
         known.end += count.end
         known.mark = mark_of(descriptor, known.end)
         known.lines += count.lines
-        known.skipped = {**known.skipped}
-        for kind, number in count.skipped.items():
-            known.skipped[kind] = known.skipped.get(kind, 0) + number
-        tail = count.tail or LineCount()
-        known.tail_lines, known.tail_skipped, known.tail_counts = tail.lines, dict(tail.skipped), in_tail
+        if count.skipped:
+            known.skipped = {**known.skipped}
+            for kind, number in count.skipped.items():
+                known.skipped[kind] = known.skipped.get(kind, 0) + number
+        tail = count.tail
+        known.tail_lines, known.tail_skipped = (tail.lines, dict(tail.skipped)) if tail is not None else (0, {})
+        known.tail_counts = in_tail
         return self._ledger.rows()
 
     def _read(self, lines: Iterable[Any], decode: Callable[[Any], Row]) -> bool:  # noqa: C901, PLR0912 - the hot loop
@@ -161,7 +163,5 @@ def mark_of(descriptor: int, end: int) -> int:
 
     Of four samples: its beginning, its end, and two between. To read all of it would be to read it again.
     """
-    mark = 0
-    for first in (0, end // 3, 2 * end // 3, max(0, end - SAMPLE_BYTES)):
-        mark = crc32(os.pread(descriptor, min(SAMPLE_BYTES, end - first), first), mark)
-    return mark
+    places = 0, end // 3, 2 * end // 3, max(0, end - SAMPLE_BYTES)
+    return crc32(b"".join([os.pread(descriptor, min(SAMPLE_BYTES, end - place), place) for place in places]))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from zlib import crc32
 
 from cc.usage.entries import Contents, Entry
@@ -164,20 +164,23 @@ def write(
     for entry in changed:
         if entry.id is None:
             entry.id = last = last + 1
-        known = pack(entry.known)
-        database.execute(
-            "REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (entry.id, entry.path, *entry.mark, known, _file_sum(entry.id, entry.path, entry.mark, known)),
-        )
-        if entry.rows is not None and entry.ids is not None:
-            ids = entry.ids.tobytes()
-            database.execute(
-                "REPLACE INTO body VALUES (?, ?, ?, ?, ?)",
-                (entry.id, ids, crc32(ids, entry.id), entry.rows, crc32(entry.rows, entry.id)),
-            )
+    database.executemany("REPLACE INTO file VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_file, changed))
+    database.executemany("REPLACE INTO body VALUES (?, ?, ?, ?, ?)", _bodies(changed))
     writing = os.urandom(8)  # no other writing of any other index has the same
     for key, value in (*values.items(), ("writing", writing)):
         database.execute("REPLACE INTO meta VALUES (?, ?, ?)", (key, value, crc32(value)))
     database.execute("COMMIT")
     before.writing, before.older = writing, False
     return True
+
+
+def _file(entry: Entry) -> tuple[object, ...]:
+    number, known = entry.id or 0, pack(entry.known)
+    return number, entry.path, *entry.mark, known, _file_sum(number, entry.path, entry.mark, known)
+
+
+def _bodies(entries: Iterable[Entry]) -> Iterator[tuple[object, ...]]:
+    for entry in entries:
+        if entry.rows is not None and entry.ids is not None:
+            number, ids = entry.id or 0, entry.ids.tobytes()
+            yield number, ids, crc32(ids, number), entry.rows, crc32(entry.rows, number)

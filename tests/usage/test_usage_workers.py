@@ -103,10 +103,12 @@ def test_while_others_have_all_that_is_left_somebody_may_tell_how_far_it_is() ->
         os.close(descriptor)
 
 
-def test_bytes_are_counted_in_copies_too_and_told_by_this_process_alone() -> None:
+def test_bytes_are_counted_in_copies_too_and_told_by_this_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(done, "OFTEN", 10)
     told: list[tuple[int, int]] = []
     counted = done.Done([100, 50], lambda read, whole: told.append((read, whole)))
-    counted.more(0, 10)
+    counted.more(0, 4)
+    counted.more(0, 6)
     child = os.fork()
     if not child:
         counted.more(1, 30)
