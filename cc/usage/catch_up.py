@@ -183,7 +183,7 @@ class Reading:
         descriptor = None
         try:
             descriptor, mark = opened(listed)
-            known, kept = self._left_at(path, descriptor, mark, rows) or (Known(listed.folder, listed.session), NO_ROWS)
+            known, kept = self._left_at(path, descriptor, mark, rows) or (Known(*listed.names), NO_ROWS)
             found = FileReader(known, kept).read(descriptor, mark[2], heard)
         except OSError as error:  # when it was opened, or in the middle of it: a disk, a network mount
             return Delivery(number, None, why=why(error))

@@ -116,7 +116,17 @@ def _look(data: bytes, count: LineCount) -> Iterator[bytes]:
             continue
         lines += 1
         whole = data[start] == OPEN and data[end - 1] == CLOSE
-        if whole and end - start > LONG and _is_users(data, start, end):
+        # Most bytes are in results of tools, in long rows of users, whose beginning says so. Nothing at the end is an
+        # assistant's, as it would be of a row spliced onto it. What stands before the type is bounded; text inside a
+        # string has its quotes escaped.
+        if (
+            whole
+            and end - start > LONG
+            and find(USERS, start, start + HEAD) >= 0
+            and find(NEEDLE, start, start + HEAD) < 0
+            and find(NEEDLE, end - TYPE_TAIL, end) < 0
+            and find(USAGE, end - USAGE_TAIL, end) < 0
+        ):
             start = end + 1
             continue
         if find(NEEDLE, start, end) >= 0:
@@ -127,21 +137,6 @@ def _look(data: bytes, count: LineCount) -> Iterator[bytes]:
             yield data[start:end]
         start = end + 1
     count.lines += lines
-
-
-def _is_users(data: bytes, start: int, end: int) -> bool:
-    """Whether a long line is the row of a user: most bytes are in results of tools, which need not be searched then.
-
-    Its beginning says so, and nothing at its end is an assistant's, as it would be of a row spliced onto it. What
-    stands before the type is bounded; text inside a string has its quotes escaped.
-    """
-    find, head = data.find, start + HEAD
-    return (
-        find(USERS, start, head) >= 0
-        and find(NEEDLE, start, head) < 0
-        and find(NEEDLE, end - TYPE_TAIL, end) < 0
-        and find(USAGE, end - USAGE_TAIL, end) < 0
-    )
 
 
 def _count_odd(line: bytes, count: LineCount) -> None:

@@ -37,8 +37,9 @@ class FileReader:
         self._known = known
         self._ledger: Ledger[Fields] = Ledger()
         self._count = LineCount()
-        for request, own in rows.pairs():
-            self._ledger.add(request, own)
+        if rows.requests:
+            for request, own in rows.pairs():
+                self._ledger.add(request, own)
 
     def read(self, descriptor: int, size: int, heard: Callable[[int], object] = lambda size: None) -> Rows[Fields]:
         """Read on to `size` from where the file was left. Returns all its rows; `heard` is told of bytes on the way.

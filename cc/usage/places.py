@@ -37,19 +37,14 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     mark: tuple[int, int, int, int]
 
     @property
-    def folder(self) -> str:
-        """The folder's name, which is a project's."""
-        first, separator, _ = self.path[self.within :].partition(os.sep)
-        return shown(first) if separator else UNKNOWN
-
-    @property
-    def session(self) -> str:
-        """The session's id; a sub-agent's file is its session's."""
+    def names(self) -> tuple[str, str]:
+        """Of its folder, which is a project's, and of its session; a sub-agent's file is its session's."""
         parts = self.path[self.within :].split(os.sep)
+        folder = shown(parts[0]) if len(parts) > 1 else UNKNOWN
         for place in range(2, len(parts) - 1):  # a project or a session may be called `subagents` itself
             if parts[place] == "subagents":
-                return shown(parts[place - 1])
-        return shown(parts[-1][: -len(SUFFIX)])
+                return folder, shown(parts[place - 1])
+        return folder, shown(parts[-1][: -len(SUFFIX)])
 
 
 class Listing(msgspec.Struct):

@@ -21,7 +21,7 @@ from cc.usage.packed import VERSION, DamagedError, ids_of, loose_of, pack, pack_
 
 APPLICATION = 0x63635531  # "ccU1": any other SQLite file is somebody else's
 SCHEMA = """
-CREATE TABLE file (id INTEGER PRIMARY KEY, path BLOB UNIQUE NOT NULL, device INTEGER, inode INTEGER, bytes INTEGER,
+CREATE TABLE file (id INTEGER PRIMARY KEY, path BLOB NOT NULL, device INTEGER, inode INTEGER, bytes INTEGER,
                    changed INTEGER, known BLOB NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE body (id INTEGER PRIMARY KEY, ids BLOB NOT NULL, ids_sum INTEGER NOT NULL,
                    rows BLOB NOT NULL, rows_sum INTEGER NOT NULL);
