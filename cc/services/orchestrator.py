@@ -33,7 +33,7 @@ from cc.services import dashboard, leftovers, omitted, one_by_one, secret
 from cc.services.by_hand import to_start
 from cc.services.selection import left_out, wanted
 from cc.services.stack import BY_NAME, Stack
-from cc.services.undo import standing, undo
+from cc.services.undo import is_undone, standing, undo
 
 PLAYBOOKS = ("up", "down", "restart")
 LARGEST_PLAYBOOK = 1024 * 1024 + 1
@@ -114,7 +114,7 @@ class Orchestrator:
             untold = omitted.note(self._stack.state, operation.command, operation.services, recap)
             recap = recap._replace(warnings=(*recap.warnings, *filter(None, (untold,))))
         recap = self._say_what_to_type(operation, recap)
-        if before is None or recap.stopped in (None, "deadline"):  # out of time, less is better than nothing
+        if before is None or not is_undone(recap):
             return recap
         return recap._replace(warnings=(*recap.warnings, *undo(host, before, self._context())))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cc.engine.outcome import Recap
 from cc.engine.step import Context
 from cc.errors import Failure
 from cc.resources.containers_gone import PROJECT_LABEL
@@ -35,6 +36,11 @@ def standing(host: Host, *, docker: bool = True) -> Standing:
     except Failure:
         return Standing(None, found.identity if found else None)
     return Standing(ids, found.identity if found else None)
+
+
+def is_undone(recap: Recap) -> bool:
+    """Whether what this `up` made is removed again. Out of time, less is better than nothing."""
+    return recap.stopped not in (None, "deadline")
 
 
 def undo(host: Host, before: Standing, context: Context) -> tuple[str, ...]:

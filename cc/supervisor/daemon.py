@@ -34,6 +34,7 @@ from cc.services.health import Health, read_all, read_health
 from cc.services.orchestrator import Operation, Orchestrator
 from cc.services.selection import wanted
 from cc.services.stack import BY_NAME, Stack, stack_for, stack_root
+from cc.services.undo import is_undone
 from cc.settings import load
 from cc.shell import is_alive, start_time
 from cc.supervisor import request
@@ -51,6 +52,7 @@ EVENTS_AGAIN_S = 5.0
 CLEAN_UP_S = 60.0
 TIDY_S = 10.0
 STATUS_S = 12.0  # less than whoever asks waits for the whole answer
+LIVES = (State.STARTING, State.RUNNING)
 
 
 class Daemon:
@@ -201,12 +203,16 @@ class Daemon:
             self._watchdog.resume()
 
     def _arm(self, operation: Operation, recap: Recap) -> None:
-        """What an `up` brought up is watched; what it could not is not: nobody asked for it to be tried for ever."""
+        """What an `up` brought up is watched; what it could not is not: nobody asked for it to be tried for ever. Nor
+        is what an interrupted one has removed again (services/undo.py)."""
         if operation.command == "down":
             return
-        for step in recap.steps:
-            reached = step.outcome.status in (Status.OK, Status.CHANGED)
-            if step.name in wanted(operation.command, operation.services) and reached:
+        reached = {step.name: step for step in recap.steps if step.outcome.status in (Status.OK, Status.CHANGED)}
+        if is_undone(recap):
+            stand = {each.name for each in read_all(self._fresh(), within=STATUS_S) if each.state in LIVES}
+            reached = {name: step for name, step in reached.items() if name in stand}
+        for step in reached.values():
+            if step.name in wanted(operation.command, operation.services):
                 self._want(step.name, ready=True)
                 less = (step.outcome.rung, step.outcome.reason) if step.outcome.degraded else (None, "")
                 self._registry.change(step.name, degraded_rung=less[0], degraded_reason=less[1])
