@@ -236,6 +236,7 @@ def usage(
 @command(
     iterable=["path"],
     help={
+        **LOOKS,
         "path": "a file, a directory, or - for stdin (the default); may be given again",
         "model": "whose tokens (default claude-opus-5)",
         "by": "file: a table of the files, the largest first",

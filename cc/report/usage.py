@@ -199,7 +199,8 @@ def provenance(reading: Reading) -> list[str]:
     united = ", united with session files" if reading.source in ("clickhouse", "cache") and coverage.files else ""
     stale = ", stale" if reading.stale else ""
     reason = f" ({reading.reason})" if reading.reason else ""
-    lines = [f"source: {reading.source}{stale}, as of {reading.as_of}{reason}{united}"]
+    degraded = ", degraded" if reading.degraded else ""
+    lines = [f"source: {reading.source}{stale}{degraded}, as of {reading.as_of}{reason}{united}"]
     span = " to ".join(dict.fromkeys(filter(None, (coverage.first, coverage.last))))
     held = [plural(coverage.files, "file"), plural(coverage.lines, "line"), *([span] if span else [])]
     lines.append(f"coverage: {', '.join(held)}")

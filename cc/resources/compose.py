@@ -230,7 +230,8 @@ class Down:
     def act(self, context: Context, before: Probe) -> Acted:
         with naming_what_runs(self._project.docker, self._project.name, self._services):
             self._stop(context)
-        return Acted("stopped by docker compose", fallbacks=self._project.fallbacks())
+        removed = "stopped, and the stored data removed," if self._volumes else "stopped"
+        return Acted(f"{removed} by docker compose", fallbacks=self._project.fallbacks())
 
     def _stop(self, context: Context) -> None:
         grace = str(round(self._timeout))

@@ -134,7 +134,8 @@ class Gone:
     def act(self, context: Context, before: Probe) -> Acted:
         with naming_what_runs(self._docker, self._project, self._services):
             self._remove(context)
-        return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker")
+        data = ", and the stored data, too" if self._volumes else ""
+        return Acted(f"{'stopped' if self._how == 'stop' else 'killed'} and removed by docker{data}")
 
     def _remove(self, context: Context) -> None:
         labels = {PROJECT_LABEL: self._project}

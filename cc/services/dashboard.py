@@ -168,7 +168,9 @@ class Dashboard:
             self._address, self._ports[0], Docker(self._host).publisher
         )  # the rung that looks elsewhere says who holds it
         return Probe(
-            True, said, less=(f"{said}; port {self._ports[0]} is free again, `invoke restart` moves it there",)
+            True,
+            said,
+            less=(f"{said}; port {self._ports[0]} is free again: `context-cleaner restart` moves it",),
         )
 
     def check(self, context: Context, before: Probe) -> None:

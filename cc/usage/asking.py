@@ -76,10 +76,9 @@ def ask_table(look: Look, queries: Sequence[UsageQuery], sources: Sources, files
     if found.requests or found.groups:
         look.events_from = "clickhouse"
     elif not look.events:
-        look.answered = (
-            "ClickHouse answered and holds no more than the session files" if found.any else
-            "ClickHouse answered and holds no requests"
-        )  # fmt: skip
+        of_it = "" if store.span_of(queries) == store.Span() else " of that time"
+        more = "no more than the session files" if found.any else "no requests"
+        look.answered = f"ClickHouse answered and holds {more}{of_it}"
     return found
 
 
@@ -94,7 +93,9 @@ def ask_cache(look: Look, queries: Sequence[UsageQuery], sources: Sources, files
         added = kept.added.of(span.first, span.after, messages_by_session(files.groups))
         look.added = added.groups
         if not look.events and not added.groups:
-            raise Failure("the cached answer of ClickHouse holds no requests", code="not_satisfied")
+            raise Failure(
+                "of what no session file knows the cached answer of ClickHouse holds nothing", code="not_satisfied"
+            )
         look.events_from = "cache"
         look.as_of = min(kept.as_of, *(each.as_of for each in added.asked)) if added.groups else kept.as_of
         if not added.covers(span.first, span.after):

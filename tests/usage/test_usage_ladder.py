@@ -221,7 +221,7 @@ def test_a_cached_answer_without_requests_is_no_source(sources: Sources, server:
     read(sources)
     reading = read(down(sources, port))
     assert (reading.source, reading.stale) == ("files", False)
-    assert "holds no requests" in reading.tried[1].reason
+    assert "holds nothing" in reading.tried[1].reason
 
 
 def test_rung_3_empty_with_the_reason(tmp_path: Path, port: int) -> None:
