@@ -78,12 +78,18 @@ class Reading:
     def read(self, progress: Progress) -> Whole:
         """All of it."""
         there = {os.fsencode(listed.path): listed for listed in self._listing.files}
-        todo = {path: listed for path, listed in there.items() if not self._is_known(path, listed)}
+        known = {} if self._kept.older else self._entries
+        todo = {
+            path: listed
+            for path, listed in there.items()
+            if (entry := known.get(path)) is None or entry.mark != listed.mark
+        }
         dropped = self._moved(there, todo)
         replaced = {path: entry for path in todo if (entry := self._entries.get(path)) is not None}
         for path, delivery in self._deliveries(todo, progress):
             self._take(path, todo[path], delivery)
-        entries = self._all = [entry for _, entry in sorted({**self._entries, **self._new}.items())]
+        every = {**self._entries, **self._new}
+        entries = self._all = [every[path] for path in sorted(every)]
         changed, contested, pool = self._settle(entries, replaced, dropped)
         self._contested = contested
         self.groups = united(entries, pool)
@@ -130,10 +136,6 @@ class Reading:
         known = [self._new.get(path) or self._entries.get(path) for path in there]
         marks = [entry.mark for entry in known if entry is not None]
         return self._listing.state(marks) if len(marks) == len(known) else None
-
-    def _is_known(self, path: bytes, listed: Listed) -> bool:
-        entry = self._entries.get(path)
-        return entry is not None and entry.mark == listed.mark and not self._kept.older
 
     def _moved(self, there: Mapping[bytes, Listed], todo: Mapping[bytes, Listed]) -> list[Entry]:
         """The known files that now have another name: it is the new one that counts.
@@ -267,10 +269,9 @@ class Reading:
     def _whole(self, entries: Sequence[Entry], there: Mapping[bytes, Listed]) -> Whole:
         present = [entry.known for entry in entries if entry.path in there]
         skipped: dict[str, int] = {}
-        for known in present:
-            for kinds in (known.skipped, known.tail_skipped):
-                for kind, number in kinds.items():
-                    skipped[kind] = skipped.get(kind, 0) + number
+        for kinds in (kinds for known in present for kinds in (known.skipped, known.tail_skipped) if kinds):
+            for kind, number in kinds.items():
+                skipped[kind] = skipped.get(kind, 0) + number
         deleted, absent = self._listing.gone(entry.path for entry in entries if entry.path not in there)
         return Whole(
             groups=GroupColumns.of(pairs_of(self.groups)),

@@ -56,7 +56,11 @@ def contents(database: sqlite3.Connection) -> Contents:
     found = Contents(writing=writing_of(database))
     for number, path, device, inode, size, changed, known, its_sum in database.execute("SELECT * FROM file"):
         mark = (device, inode, size, changed)
-        if _file_sum(number, path, mark, known) == its_sum:
+        try:
+            sound = _file_sum(number, path, mark, known) == its_sum
+        except (struct.error, TypeError):
+            sound = False
+        if sound:
             found.entries[path] = Entry(path, mark, unpack_known(known), number)
         else:
             found.damaged[number] = (path if isinstance(path, bytes) else b"", mark)
@@ -83,18 +87,9 @@ def _taken_over(database: sqlite3.Connection, version: int) -> Contents:
     return found
 
 
-def _file_sum(number: int, path: object, mark: tuple[object, ...], known: object) -> int | None:
-    """What the row of a file is sealed with; None for what cannot be one."""
-    if not (isinstance(path, bytes) and isinstance(known, bytes)):
-        return None
-    try:
-        return crc32(known, crc32(path, crc32(NUMBERS.pack(number, *mark))))
-    except struct.error:
-        return None
-
-
-def _is(data: object, its_sum: object, start: int = 0) -> bool:
-    return isinstance(data, bytes) and crc32(data, start) == its_sum
+def _file_sum(number: int, path: bytes, mark: tuple[int, ...], known: bytes) -> int:
+    """What the row of a file is sealed with. Raises struct.error, TypeError for what cannot be one."""
+    return crc32(known, crc32(path, crc32(NUMBERS.pack(number, *mark))))
 
 
 def sound(database: sqlite3.Connection, column: str, wanted: set[int]) -> dict[int, bytes]:
@@ -105,14 +100,18 @@ def sound(database: sqlite3.Connection, column: str, wanted: set[int]) -> dict[i
         if len(wanted) < FEW
         else database.execute(query)
     )
-    return {number: data for number, data, its_sum in every if number in wanted and _is(data, its_sum, number)}
+    return {
+        number: data
+        for number, data, its_sum in every
+        if number in wanted and isinstance(data, bytes) and crc32(data, number) == its_sum
+    }
 
 
 def meta(database: sqlite3.Connection, keys: Iterable[str]) -> dict[str, bytes]:
     """What there is of these, but for what is damaged."""
     query = "SELECT value, sum FROM meta WHERE key = ?"
     every = ((key, *each) for key in keys for each in database.execute(query, (key,)))
-    return {key: value for key, value, its_sum in every if _is(value, its_sum)}
+    return {key: value for key, value, its_sum in every if isinstance(value, bytes) and crc32(value) == its_sum}
 
 
 def writing_of(database: sqlite3.Connection) -> bytes:
