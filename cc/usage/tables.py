@@ -89,7 +89,7 @@ def _taken_over(database: sqlite3.Connection, version: int) -> Contents:
 
 def _file_sum(number: int, path: bytes, mark: tuple[int, ...], known: bytes) -> int:
     """What the row of a file is sealed with. Raises struct.error, TypeError for what cannot be one."""
-    return crc32(known, crc32(path, crc32(NUMBERS.pack(number, *mark))))
+    return crc32(b"".join((NUMBERS.pack(number, *mark), path, known)))
 
 
 def sound(database: sqlite3.Connection, column: str, wanted: set[int]) -> dict[int, bytes]:
