@@ -207,15 +207,19 @@ class Daemon:
         is what an interrupted one has removed again (services/undo.py)."""
         if operation.command == "down":
             return
-        reached = {step.name: step for step in recap.steps if step.outcome.status in (Status.OK, Status.CHANGED)}
-        if is_undone(recap):
-            stand = {each.name for each in read_all(self._fresh(), within=STATUS_S) if each.state in LIVES}
-            reached = {name: step for name, step in reached.items() if name in stand}
-        for step in reached.values():
-            if step.name in wanted(operation.command, operation.services):
-                self._want(step.name, ready=True)
-                less = (step.outcome.rung, step.outcome.reason) if step.outcome.degraded else (None, "")
-                self._registry.change(step.name, degraded_rung=less[0], degraded_reason=less[1])
+        services = wanted(operation.command, operation.services)
+        reached = {
+            step.name: step.outcome
+            for step in recap.steps
+            if step.name in services and step.outcome.status in (Status.OK, Status.CHANGED)
+        }
+        if reached and is_undone(recap):
+            found = read_all(self._fresh(), tuple(reached), within=STATUS_S)
+            reached = {each.name: reached[each.name] for each in found if each.state in LIVES}
+        for name, outcome in reached.items():
+            self._want(name, ready=True)
+            less = (outcome.rung, outcome.reason) if outcome.degraded else (None, "")
+            self._registry.change(name, degraded_rung=less[0], degraded_reason=less[1])
 
     def _want(self, name: str, *, ready: bool) -> None:
         self._watchdog.arm(name, ready=ready)

@@ -1,6 +1,7 @@
 """What Claude Code used and cost: every source behind one reader (LADDERS.md, L7).
 
     query ──> reader ──┬─> transcripts     session files, each message once
+                       │   asking          the two below, where they are asked
                        ├─> clickhouse ─> telemetry ─> ledger     the store, final numbers
                        └─> cache                                 the store's last answer
                   unite (by request id) ─> groups ─> tally (keys, prices) ─> Reading           pure

@@ -177,12 +177,10 @@ class Index:
         try:
             with closing(self._open("rw")) as database:
                 database.execute("BEGIN")
-                if not tables.is_of_today(database):
+                if not tables.is_of_today(database) or tables.meta(database, ("state",)).get("state") != state:
                     return None
-                found = (
-                    tables.meta(database, ("whole",)) if tables.meta(database, ("state",)).get("state") == state else {}
-                )
-                return unpack_whole(found["whole"]) if found else None
+                found = tables.meta(database, ("whole",)).get("whole")
+                return None if found is None else unpack_whole(found)
         except sqlite3.Error as error:
             self._judge(error)
         except DamagedError:  # sealed, and yet of no use: it is to be written anew
@@ -204,6 +202,13 @@ class Index:
         if self.off:
             return
         values = {"contested": contested.tobytes(), "pool": pool, "state": state, "whole": whole}
+        numbers = set(dropped)
+        damage = self._put(changed, numbers, values)
+        if damage is not None:
+            self._write_anew(damage, changed, numbers, values)
+
+    def _put(self, changed: Sequence[Entry], dropped: set[int], values: Mapping[str, bytes]) -> sqlite3.Error | None:
+        """Write it. Returns what tells that the file itself is damaged; other trouble is told."""
         try:
             os.makedirs(os.path.dirname(self.path), mode=0o700, exist_ok=True)
             with closing(self._open("rwc")) as database:
@@ -211,21 +216,22 @@ class Index:
                     self._damaged = {}
         except sqlite3.Error as error:
             if tables.tells_of_damage(error):
-                self._write_anew(error, changed, set(dropped), values)
-            elif "locked" not in str(error):  # whoever writes it just now knows the same files
+                return error
+            if "locked" not in str(error):  # whoever writes it just now knows the same files
                 self.trouble.append(f"the index {self.path} cannot be written: {error}")
         except OSError as error:
             self.trouble.append(os_failure(error, f"the index {self.path} cannot be written").message)
+        return None
 
     def _write_anew(
-        self, error: sqlite3.Error, changed: Sequence[Entry], dropped: set[int], values: Mapping[str, bytes]
+        self, damage: sqlite3.Error, changed: Sequence[Entry], dropped: set[int], values: Mapping[str, bytes]
     ) -> None:
         """It can be read and no longer be written: it is set aside, and what it holds goes into a new one."""
         known = {entry.path: entry for entry in self._contents.entries.values() if entry.id not in dropped}
         known |= {entry.path: entry for entry in changed}
         self._fill(known.values())
         held = [entry for entry in known.values() if entry.rows is not None and entry.ids is not None]
-        self.give_up(error)
+        self.give_up(damage)
         if self.off:
             return
         for entry in held:
@@ -234,11 +240,9 @@ class Index:
             lost = plural(len(known) - len(held), "session file")
             self.trouble.append(f"what {lost} told is of no use: of those that are there it is read again")
             values = {}
-        try:
-            with closing(self._open("rwc")) as database:
-                tables.write(database, self._contents, held, (), values)
-        except (sqlite3.Error, OSError) as failed:
-            self.trouble.append(f"the index {self.path} cannot be written: {failed}")
+        again = self._put(held, set(), values)
+        if again is not None:
+            self.trouble.append(f"the index {self.path} cannot be written: {again}")
 
     def _fill(self, entries: Collection[Entry]) -> None:
         """The bodies of these that only the index has, as far as they can be read."""

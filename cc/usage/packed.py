@@ -18,7 +18,7 @@ import msgspec
 
 from cc.usage.columns import GroupColumns, RowColumns
 from cc.usage.groups import Pool
-from cc.usage.request import R, Request, Rows
+from cc.usage.request import Fields, R, Request, Rows
 
 T = TypeVar("T")
 VERSION = 3
@@ -149,13 +149,13 @@ def unpack_deliveries(data: bytes) -> list[Delivery]:
 
 
 def ids_of(rows: Rows[R]) -> array[int]:
-    """Of each row four bytes of its id: its message's, else its request's, else its own.
+    """Of each row four bytes of what it is called by.
 
     Two ids may have the same: their rows are then looked at closely in vain.
     """
     names = [request[0] for request in rows.requests]
     if None in names:
-        names = [request[0] or request[1] or own for request, own in rows.pairs()]
+        names = [_name(request, own) for request, own in rows.pairs()]
     return array("I", map(crc32, map(str.encode, filter(None, names))))
 
 
@@ -172,12 +172,17 @@ def tied_to(loose: set[int], rows: Rows[Request]) -> frozenset[int]:
 
 def ids_in(row: tuple[Request, str | None], tied: frozenset[int]) -> list[int]:
     """All by which this row may be joined with another: its id, and its request's where that is `tied`."""
-    (message_id, request_id, *_), own = row
-    name = message_id or request_id or own
+    message_id, request_id, *_ = row[0]
+    name = _name(*row)
     found = [_id(name)] if name else []
     if tied and message_id and request_id and (one := _id(request_id)) in tied:
         found.append(one)
     return found
+
+
+def _name(request: Fields, own: str | None) -> str | None:
+    """What a row is called by: its message's id, else its request's, else its own."""
+    return request[0] or request[1] or own
 
 
 def _id(name: str) -> int:
