@@ -146,6 +146,12 @@ class Box:
                 continue
         return found
 
+    def wait_for_a_look(self) -> None:
+        """Until the watchdog, which looks every five seconds, has looked once more."""
+        uptime = lambda: self.ask("status").json["supervisor"]["uptime_s"]  # noqa: E731 - a question
+        before = uptime()
+        eventually(lambda: uptime() > before + 6, what="the watchdog to look")
+
     def containers(self, what: str = "{{.Names}}") -> list[str]:
         label = f"label=com.docker.compose.project={self.project}"
         asked = ["docker", "ps", "-a", "--filter", label, "--format", what]

@@ -300,7 +300,7 @@ def test_every_rung_of_clickhouse_on_a_real_one(box: Box) -> None:
     assert (wrong.code, wrong.json["degraded"], clickhouse["health"], clickhouse["rung"]) == (0, True, "degraded", 1)
     assert clickhouse["reason"].startswith("/ping answers, but ClickHouse refuses the user cc")
     assert box.ask("health", "--strict").code == 3
-    time.sleep(7)  # of the watchdog's looks, one every 5 s, at least one
+    box.wait_for_a_look()
     assert box.service("clickhouse")["pid"] == pid
     password.write_text(kept)
 

@@ -225,7 +225,7 @@ def test_an_interrupted_up_removes_what_it_made_and_the_next_one_converges(box: 
     assert json.loads(out)["exit_code"] == 128 + number
     assert box.containers() == []
     assert masters(box) == []
-    eventually(lambda: box.ask("status").json["supervisor"]["uptime_s"] > 8, what="the watchdog to look")
+    box.wait_for_a_look()
     assert (box.containers(), masters(box)) == ([], []), "nobody brings back what was removed"
     up = box.ask("up")
     assert (up.code, up.json["degraded"]) == (0, False), up.err

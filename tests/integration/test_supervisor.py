@@ -150,8 +150,7 @@ def test_what_was_stopped_on_purpose_stays_stopped(box: Box) -> None:
     supervised = supervisors(box)
     assert box.ask("down", "--service", "dashboard").code == 0
     assert supervisors(box) == supervised
-    ends = eventually(lambda: box.ask("status").json["supervisor"]["uptime_s"] > 8, what="the watchdog to look")
-    assert ends
+    box.wait_for_a_look()
     assert box.service("dashboard")["state"] == "stopped"
     assert box.ask("up", "--no-docker").step("dashboard")["status"] == "changed"
 
